@@ -1,0 +1,9 @@
+"""Benchmarks and training on medical-imaging studies of the MIDRC data commons."""
+
+import os
+
+__version__ = "0.1.0"
+
+# MONAI imports mlflow by itself, and mlflow reads this once, at import: it has to be set before either.
+# Medical sites do not expect usage data to leave the machine; set it to "false" to allow that.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

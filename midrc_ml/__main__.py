@@ -1,0 +1,26 @@
+"""`midrc-ml VERB ...` and `python -m midrc_ml VERB ...`: every verb under one name."""
+
+import importlib
+import sys
+
+from midrc_ml import __version__
+
+VERBS = {"train": "train one model for one task, evaluate it, and track it"}
+
+
+def main() -> None:
+    """Hand the rest of the command line to the verb's own module."""
+    verb = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if verb == "--version":
+        print(__version__)
+        return
+    if verb not in VERBS:
+        lines = [f"  {name:10} {what}" for name, what in VERBS.items()]
+        print("\n".join(["usage: midrc-ml VERB [settings]", "", *lines, "", "midrc-ml VERB --help says what a verb takes."]))
+        raise SystemExit(0 if verb in ("-h", "--help") else 2)
+    sys.argv = [f"midrc-ml {verb}", *sys.argv[2:]]
+    importlib.import_module(f"midrc_ml.{verb}").main()
+
+
+if __name__ == "__main__":
+    main()

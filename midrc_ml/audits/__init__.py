@@ -1,0 +1,1 @@
+"""Checks on how a number could be wrong, each an entry of `audit.json`."""

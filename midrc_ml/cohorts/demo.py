@@ -1,0 +1,118 @@
+"""`cohort=demo`: an invented MIDRC download in miniature, written on first use, read as the real thing.
+
+Synthetic: no patient stands behind any row or film.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from filelock import FileLock
+
+from midrc_ml.cohorts.demo_films import LABEL, write_series
+from midrc_ml.cohorts.demo_patients import PROJECT, DemoPatients, invent_patients
+from midrc_ml.cohorts.midrc import MidrcCohort
+from midrc_ml.cohorts.reader import Tables
+from midrc_ml.errors import InputError
+
+log = logging.getLogger(__name__)
+
+VERSION = 1  # add 1 whenever the same seed would write other files: folders of other versions are not read
+MIN_PATIENTS = 20
+_POOL_FROM = 200  # films; below this, starting processes takes longer than it saves
+_README = f"""{LABEL}
+
+Written by `cohort=demo` of midrc_ml: node tables and DICOM files in the form of a MIDRC download.
+Delete this folder at any time; it is written again, with the same bytes, when it is next needed.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoCohort:
+    """Writes the synthetic cohort below `cache_dir` where it is not there yet, and reads it.
+
+    num_patients: at least 20. shortcut: 0 = no mark in the films; above 0 = site and view are marked and
+    follow severity, 1 = strongly.
+    """
+
+    cache_dir: str
+    seed: int = 0
+    num_patients: int = 400
+    shortcut: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.num_patients < MIN_PATIENTS:
+            raise InputError(f"cohort.num_patients is {self.num_patients}; the demo cohort needs at least {MIN_PATIENTS}")
+        if not 0 <= self.shortcut <= 1:
+            raise InputError(f"cohort.shortcut is {self.shortcut}; it must lie between 0 (none) and 1 (strong)")
+
+    @property
+    def query(self) -> Mapping[str, object]:
+        """What was asked for, without machine paths."""
+        settings = {"seed": self.seed, "num_patients": self.num_patients, "shortcut": self.shortcut}
+        return {"cohort": "demo", "synthetic": True, "version": VERSION, **settings}
+
+    @property
+    def root(self) -> Path:
+        """The folder of just these settings."""
+        key = hashlib.sha256(json.dumps(self.query, sort_keys=True).encode()).hexdigest()[:8]
+        name = f"v{VERSION}-patients{self.num_patients}-seed{self.seed}-shortcut{self.shortcut:g}-{key}"
+        return Path(self.cache_dir).expanduser().resolve() / "demo" / name
+
+    def read(self) -> Tables:
+        """The five tables of the synthetic cohort."""
+        self._write_if_absent()
+        return MidrcCohort(root=str(self.root), synthetic=True).read()
+
+    def _write_if_absent(self) -> None:
+        if self.root.is_dir():  # only ever renamed into place complete
+            return
+        self.root.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{self.root}.lock"):
+            if self.root.is_dir():
+                return
+            started = time.monotonic()
+            log.info("Writing the synthetic demo cohort: %d invented patients", self.num_patients)
+            unfinished = Path(f"{self.root}.unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed
+            write_cohort(invent_patients(self.num_patients, seed=self.seed, shortcut=self.shortcut), unfinished)
+            unfinished.rename(self.root)
+            log.info("Wrote %s in %.0f s", self.root, time.monotonic() - started)
+
+
+def write_cohort(patients: DemoPatients, root: Path) -> None:
+    """Write the node TSVs and one ZIP per series below `root`."""
+    root.mkdir(parents=True)
+    films = patients.films.to_dict("records")
+    write = partial(write_series, str(root / "images"))
+    facts: dict[str, tuple[str, str]] = {}
+    if len(films) < _POOL_FROM:
+        written = map(write, films)
+        facts = {name: (str(len(content)), hashlib.md5(content).hexdigest()) for name, content in written}
+    else:
+        with ProcessPoolExecutor(max_workers=_num_processes(), mp_context=get_context("forkserver")) as pool:
+            written = pool.map(write, films, chunksize=16)
+            facts = {name: (str(len(content)), hashlib.md5(content).hexdigest()) for name, content in written}
+    for node, frame in patients.nodes.items():
+        if node.endswith("_series_file"):
+            frame = frame.assign(
+                file_size=[facts[name][0] for name in frame["file_name"]],
+                md5sum=[facts[name][1] for name in frame["file_name"]],
+            )
+        # Gen3's export quotes and escapes nothing, and joins cells by tabs.
+        lines = ["\t".join(map(str, frame.columns)), *("\t".join(row) for row in frame.astype("str").to_numpy())]
+        (root / f"{PROJECT}_{node}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (root / "README.txt").write_text(_README, encoding="utf-8")
+
+
+def _num_processes() -> int:
+    return max(1, len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,108 @@
+"""Find and read the TSVs of a Gen3 export, and find the image file of every series.
+
+A node is known by its `type` column, not by the name of its file. Everything is read as text: pandas'
+own guesses turn the mRALE value `None` into NaN and the zip `000` into 0.
+"""
+
+import csv
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from midrc_ml.cohorts.midrc_nodes import NODES
+from midrc_ml.errors import InputError, TableError
+from midrc_ml.tables.checks import typed_columns
+
+HEADER_LINES = 1
+
+
+@dataclass(frozen=True)
+class Export:
+    """The rows of each node found below a root, typed; nodes that were not found are absent."""
+
+    nodes: Mapping[str, pd.DataFrame]
+    notes: tuple[str, ...]
+
+
+def read_export(root: Path) -> Export:
+    """Every node TSV below `root`.
+
+    Rows that stand in two files (`master_case.tsv` beside `Open-A1_case.tsv`) are taken once, and counted.
+
+    Raises:
+        InputError: no such folder, or no TSV of a known node in it.
+        TableError: missing columns or values that break the dictionary's rules, in all files at once.
+    """
+    if not root.is_dir():
+        raise InputError(
+            f"cohort.root is {str(root)!r}, which is not a folder; "
+            f"give the folder that holds the node exports (case.tsv, imaging_study.tsv ...)"
+        )
+    found: dict[str, list[pd.DataFrame]] = {}
+    problems: list[str] = []
+    notes: list[str] = []
+    paths = sorted(root.rglob("*.tsv"))
+    for path in paths:
+        where = str(path.relative_to(root))
+        try:
+            frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE, encoding="utf-8-sig")
+        except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+            problems.append(f"{where}: not a readable TSV ({str(error).strip()}); export it again")
+            continue
+        # Submission templates mark required columns with a star.
+        frame.columns = [str(name).lstrip("*").strip() for name in frame.columns]
+        node = _node_of(frame, path)
+        if node is None:
+            notes.append(f"{where} is not read: it is none of the nodes {', '.join(NODES)}")
+            continue
+        typed, bad = typed_columns(frame, NODES[node], where=where, first_row=1 + HEADER_LINES)
+        problems += bad
+        found.setdefault(node, []).append(typed)
+    if problems:
+        raise TableError(problems)
+    if not found:
+        raise InputError(
+            f"no node export in {root}: {len(paths)} TSV files, none with a `type` column naming "
+            f"{', '.join(NODES)}; export the nodes from the portal or with midrc_ml's documentation at hand"
+        )
+    nodes = {}
+    for node, frames in found.items():
+        together = pd.concat(frames, ignore_index=True)
+        once = together[~together.astype("str").duplicated()].reset_index(drop=True)
+        if len(once) < len(together):
+            notes.append(f"{node}: {len(together) - len(once)} rows stand in the files more than once and are taken once")
+        nodes[node] = once
+    return Export(nodes=nodes, notes=tuple(notes))
+
+
+def _node_of(frame: pd.DataFrame, path: Path) -> str | None:
+    if "type" in frame.columns and len(frame):
+        kinds = set(frame["type"])
+        return kinds.pop() if len(kinds) == 1 and kinds <= set(NODES) else None
+    if not len(frame):  # an export without rows has no type to read: its name has to do
+        return next((node for node in sorted(NODES, key=len, reverse=True) if path.stem.endswith(node)), None)
+    return None
+
+
+def find_series_files(root: Path, file_names: pd.Series) -> tuple[list[str | None], int]:
+    """The path of each series named `<case>/<study>/<series>.zip`, and how many are there twice.
+
+    A series may lie as the ZIP or as the folder that it unpacks to, at the named place or anywhere below
+    `root`. The ZIP is preferred where both are there: it is the object that was downloaded.
+    """
+    places: dict[str, str] = {}
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        for name in [*sorted(file for file in files if file.endswith(".zip")), *folders]:
+            places.setdefault(name, os.path.join(folder, name))
+    found: list[str | None] = []
+    twice = 0
+    for file_name in file_names.astype("str"):
+        name = file_name.rsplit("/", 1)[-1]
+        archive, unpacked = places.get(name), places.get(name.removesuffix(".zip"))
+        twice += archive is not None and unpacked is not None
+        found.append(archive or unpacked)
+    return found, twice

@@ -1,0 +1,76 @@
+"""The five tables together, and what a cohort reader has to offer."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pandas as pd
+
+from midrc_ml.errors import InputError
+from midrc_ml.tables.checks import checked_table, empty_table
+from midrc_ml.tables.schemas import FIVE_TABLES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """What a cohort knows, in the five tables of `tables/schemas.py`.
+
+    origin: the cohort in words, for messages and reports.
+    synthetic: true where no patient stands behind a row; said wherever the cohort is named.
+    absent: what could not be read, as {table or event kind: "which file would hold it"}.
+    notes: sentences on rows that were left out or repaired while reading, each with its count.
+    """
+
+    cases: pd.DataFrame
+    studies: pd.DataFrame
+    series: pd.DataFrame
+    events: pd.DataFrame
+    readings: pd.DataFrame
+    origin: str
+    synthetic: bool = False
+    absent: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def checked(cls, *, origin: str, **given: Any) -> "Tables":
+        """Tables that pass their checks; a table that is not given is empty."""
+        tables = {
+            table.name: checked_table(given.pop(table.name), table, where=origin)
+            if given.get(table.name) is not None
+            else empty_table(table)
+            for table in FIVE_TABLES
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        return cls(origin=origin, **tables, **given)
+
+    def require(self, needs: Iterable[str], *, needed_by: str) -> None:
+        """Refuse where a table or event kind that `needed_by` reads is absent."""
+        missing = [f"{name} ({self.absent[name]})" for name in needs if name in self.absent]
+        if missing:
+            raise InputError(
+                f"{needed_by} needs {', '.join(missing)}, not found in the {self.origin}; "
+                f"add the file, or choose a task that does not need it"
+            )
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the content of the five tables; neither row order nor folder names change it."""
+        digest = hashlib.sha256()
+        for table in FIVE_TABLES:
+            frame = getattr(self, table.name)
+            frame = frame[[column.name for column in table.columns if column.name != "file"]]
+            rows = pd.util.hash_pandas_object(frame.astype("str"), index=False)
+            digest.update(table.name.encode())
+            digest.update(rows.sort_values().to_numpy().astype("<u8").tobytes())
+        return digest.hexdigest()
+
+
+class CohortReader(Protocol):
+    """A source of studies. Constructing one does no work; `read` does it all."""
+
+    @property
+    def query(self) -> Mapping[str, object]:
+        """What was asked for, without machine paths: it is part of the split manifest."""
+
+    def read(self) -> Tables:
+        """The five tables, checked."""

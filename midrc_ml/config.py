@@ -1,0 +1,182 @@
+"""Find configs/ and experiments/, compose them with Hydra, keep them, and explain what is wrong with them.
+
+Only this module and the verbs know Hydra. A config is code (`_target_` names what is called): never run one
+from a source that you would not run a program from.
+"""
+
+import difflib
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from midrc_ml.errors import InputError
+
+CONFIG_FILE = "config.yaml"
+
+
+def shipped_folder(name: str) -> Path:
+    """Folder `name` inside an installed wheel, else at the top of the checkout."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / name, package.parent / name):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f"no {name}/ in {package} or {package.parent}; reinstall midrc_ml")
+
+
+def register() -> None:
+    """Make the resolvers of our configs known, and experiments/<name>/experiment.yaml as `experiment=<name>`."""
+    from hydra.core.config_store import ConfigStore
+
+    OmegaConf.register_new_resolver("user_cache", _user_cache, replace=True)
+    OmegaConf.register_new_resolver("run_stamp", _run_stamp, replace=True, use_cache=True)
+    for path in sorted(shipped_folder("experiments").glob("*/experiment.yaml")):
+        node = OmegaConf.load(path)
+        ConfigStore.instance().store(group="experiment", name=path.parent.name, node=node, package="_global_")
+
+
+def instantiated(config: DictConfig) -> dict[str, Any]:
+    """The objects of a config by its top-level keys.
+
+    Raises:
+        InputError: a setting that its object refuses, or an unset or unknown one.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    try:
+        made: dict[str, Any] = instantiate(config, _convert_="all")
+    except (InstantiationException, OmegaConfBaseException) as error:
+        ours = next((cause for cause in _causes(error) if isinstance(cause, InputError)), None)
+        if ours is not None:
+            raise ours from error
+        deepest = list(_causes(error))[-1]
+        where = getattr(error, "full_key", None) or _full_key(str(error))
+        raise InputError(f"config{f' at {where}' if where else ''}: {_one_line(str(deepest))}") from error
+    return made
+
+
+def save_config(config: DictConfig, folder: Path) -> None:
+    """Write the resolved config into a run's folder."""
+    OmegaConf.save(config, folder / CONFIG_FILE, resolve=True)
+
+
+def load_config(folder: Path) -> DictConfig:
+    """The config of a run.
+
+    Raises:
+        InputError: the folder is not that of a run.
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise InputError(
+            f"resume={folder} is not the folder of a run: no {CONFIG_FILE} in it; "
+            f"give the folder that a run printed (logs/<task>/runs/<time>)"
+        )
+    loaded = OmegaConf.load(path)
+    if not isinstance(loaded, DictConfig):
+        raise InputError(f"{path} is not a config")
+    return loaded
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{dotted key: value} of a nested mapping; a list is one value."""
+    result: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            result |= flat(value, f"{name}.")
+        else:
+            result[name] = value
+    return result
+
+
+def shareable_params(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The flattened config for a tracker: no path of this machine, no empty value."""
+    short = {name.removesuffix("._target_"): value for name, value in flat(config).items() if not name.endswith("._partial_")}
+    return {
+        name: value
+        for name, value in short.items()
+        if not name.startswith("paths.") and value is not None and not (isinstance(value, str) and os.path.isabs(value))
+    }
+
+
+def explain_hydra_error(error: Exception, overrides: Sequence[str]) -> str:
+    """One sentence for what Hydra refused, with the nearest thing that exists.
+
+    overrides: the command line, to say which setting a misspelt key may have meant.
+    """
+    text = str(error)
+    options = getattr(error, "options", None)
+    missing = getattr(error, "missing_cfg_file", None)
+    if missing and options is not None:
+        group, _, name = str(missing).rpartition("/")
+        return f"{group}={name}: there is no such {group}{_near(name, options, prefix=f'{group}=')}; {group} is one of {', '.join(options)}"
+    key = re.search(r"Could not override '([^']+)'", text)
+    if key:
+        wrong = key.group(1).split("@")[0]
+        known = _known_keys([override for override in overrides if override.lstrip("+~").split("=")[0].split("@")[0] != wrong])
+        return f"{wrong}: there is no such setting{_near(wrong, known)}; `--cfg job` lists them all, +{wrong}=... adds a new one"
+    must = re.search(r"You must specify '([^']+)'", text)
+    if must:
+        names = sorted(path.stem for path in (shipped_folder("configs") / must.group(1)).glob("*.yaml"))
+        return f"give a {must.group(1)}: {must.group(1)}=NAME, one of {', '.join(names)}"
+    return _one_line(text)
+
+
+def _known_keys(overrides: Sequence[str]) -> list[str]:
+    """Every dotted key, and every group, of the config that the other overrides make."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+
+    groups = [path.name for path in shipped_folder("configs").iterdir() if path.is_dir()]
+    GlobalHydra.instance().clear()
+    plain = [override for override in overrides if not override.startswith("-") and "hydra." not in override]
+    if not any(override.startswith("task=") for override in plain):
+        plain.append("task=icu")
+    with initialize_config_dir(str(shipped_folder("configs")), version_base="1.3"):
+        try:
+            config = compose("train", overrides=plain)
+        except (HydraException, OmegaConfBaseException):
+            return groups
+    container = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(container, dict)
+    return groups + sorted(flat({str(key): value for key, value in container.items()}))
+
+
+def _near(name: str, known: Sequence[str], prefix: str = "") -> str:
+    found = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f", did you mean {prefix}{found[0]}?" if found else ""
+
+
+def _full_key(text: str) -> str:
+    found = re.search(r"full_key: (\S+)", text)
+    return found.group(1) if found else ""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    at: BaseException | None = error
+    while at is not None:
+        yield at
+        at = at.__cause__ or at.__context__
+
+
+def _user_cache() -> str:
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(base, "midrc_ml")
+
+
+def _run_stamp() -> str:
+    """Unique for two starts in one second, and for two machines that share a folder."""
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{os.getpid()}_{secrets.token_hex(2)}"

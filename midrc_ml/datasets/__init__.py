@@ -1,0 +1,1 @@
+"""MONAI datasets of studies, their batches, and augmentation on whole batches."""

@@ -1,0 +1,169 @@
+"""From a predictions table to `metrics.json` and `groups.json`.
+
+A group is the studies that share a value of a column. A group with fewer studies than `min_group_size` gets
+no value but a reason; people whose value is not reported are a group of their own.
+"""
+
+import functools
+import inspect
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from midrc_ml.errors import InputError
+from midrc_ml.evaluation.intervals import Interval, Metric, PatientDraws, bootstrap_intervals
+from midrc_ml.evaluation.metrics import youden_threshold
+from midrc_ml.predictions import GROUP_COLUMNS, checked_predictions
+
+Row = dict[str, Any]
+EVALUATED_PARTS = ("validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How predictions are scored. seed: of the bootstrap alone. threshold: `youden`, or a number."""
+
+    num_draws: int = 1000
+    confidence: float = 0.95
+    seed: int = 0
+    threshold: str | float = "youden"
+
+    def __post_init__(self) -> None:
+        if self.num_draws < 100 or not 0.5 <= self.confidence < 1:
+            raise InputError(
+                f"evaluation.num_draws is {self.num_draws} and confidence {self.confidence}; "
+                f"at least 100 draws, and a confidence of at least 0.5 and below 1"
+            )
+        if isinstance(self.threshold, str) and self.threshold != "youden":
+            raise InputError(f"evaluation.threshold is {self.threshold!r}; it must be youden or a number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fairness:
+    """Which columns make groups, and how many studies a group needs to be given a value."""
+
+    columns: Sequence[str] = field(default_factory=lambda: ["sex", "age_band"])
+    min_group_size: int = 10
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.columns if name not in GROUP_COLUMNS]
+        if unknown:
+            raise InputError(f"fairness.columns has {', '.join(unknown)}; columns are {', '.join(GROUP_COLUMNS)}")
+
+
+@dataclass(frozen=True)
+class Results:
+    """metrics: rows of `metrics.json`. groups: rows of `groups.json`."""
+
+    metrics: list[Row]
+    groups: list[Row]
+
+    def save(self, folder: Path) -> None:
+        """Write both files; a value that cannot be estimated is null."""
+        for name, rows in (("metrics", self.metrics), ("groups", self.groups)):
+            text = json.dumps(rows, indent=1, allow_nan=False)
+            (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+    def of_part(self, part: str) -> list[Row]:
+        """The overall rows of a part."""
+        return [row for row in self.metrics if row["part"] == part]
+
+
+def evaluate_predictions(
+    predictions: pd.DataFrame, metrics: Mapping[str, Metric], *, kind: str, evaluation: Evaluation, fairness: Fairness
+) -> Results:
+    """Every metric of the task on the validation and test parts, overall and by group, with intervals.
+
+    The threshold of sensitivity and specificity comes from the validation part and stands as a row of its own.
+    """
+    table = checked_predictions(predictions)
+    threshold = _threshold(table, evaluation) if kind == "binary" else None
+    bound = {name: _with_threshold(metric, threshold) for name, metric in metrics.items()}
+    overall: list[Row] = []
+    groups: list[Row] = []
+    for part in EVALUATED_PARTS:
+        studies = table[table["part"] == part].reset_index(drop=True)
+        if studies.empty:
+            continue
+        draws = PatientDraws.of(studies["patient_id"], num_draws=evaluation.num_draws, seed=evaluation.seed)
+        everyone = np.ones(len(studies), dtype=bool)
+        overall += [{"part": part, **row} for row in _rows(studies, everyone, bound, draws, kind, evaluation)]
+        for column in fairness.columns:
+            for value in sorted(studies[column].unique()):
+                rows = (studies[column] == value).to_numpy()
+                group = {"column": column, "value": str(value)}
+                found = _rows(studies, rows, bound, draws, kind, evaluation, least=fairness.min_group_size)
+                groups += [{"part": part, "group": group, **row} for row in found]
+    if threshold is not None:
+        overall.append(
+            _row(
+                "threshold",
+                threshold,
+                Interval(None, None, "a setting, not an estimate"),
+                table[table["part"] == "validation"],
+                kind,
+            )
+            | {"part": "validation", "method": f"{evaluation.threshold} on validation"}
+        )
+    return Results(metrics=overall, groups=groups)
+
+
+def _rows(
+    studies: pd.DataFrame,
+    rows: np.ndarray,
+    metrics: Mapping[str, Metric],
+    draws: PatientDraws,
+    kind: str,
+    evaluation: Evaluation,
+    *,
+    least: int = 0,
+) -> list[Row]:
+    chosen = studies[rows]
+    if len(chosen) < least:
+        reason = f"{len(chosen)} studies, fewer than {least}"
+        return [_row(name, math.nan, Interval(None, None, reason), chosen, kind) for name in metrics]
+    y_true, y_score = studies["y_true"].to_numpy(), studies["y_score"].to_numpy()
+    values = {name: float(metric(y_true[rows], y_score[rows])) for name, metric in metrics.items()}  # type: ignore[arg-type]
+    known = {name: metric for name, metric in metrics.items() if not math.isnan(values[name])}
+    intervals = bootstrap_intervals(known, y_true, y_score, draws, rows=rows, confidence=evaluation.confidence)
+    method = f"percentile bootstrap of patients, {evaluation.num_draws} draws, {evaluation.confidence:.0%}"
+    nothing = Interval(None, None, _why_not(chosen, kind))
+    return [_row(name, value, intervals.get(name, nothing), chosen, kind, method) for name, value in values.items()]
+
+
+def _row(name: str, value: float, interval: Interval, studies: pd.DataFrame, kind: str, method: str | None = None) -> Row:
+    return {
+        "metric": name,
+        "value": None if math.isnan(value) else value,
+        "low": interval.low,
+        "high": interval.high,
+        "n": len(studies),
+        "n_positive": int((studies["y_true"] == 1).sum()) if kind == "binary" else None,
+        "method": method if interval.low is not None else None,
+        "reason": interval.reason,
+    }
+
+
+def _why_not(studies: pd.DataFrame, kind: str) -> str:
+    if kind == "binary" and studies["y_true"].nunique() < 2:
+        return f"one class only: {int((studies['y_true'] == 1).sum())} of {len(studies)} studies are positive"
+    return f"not defined for these {len(studies)} studies"
+
+
+def _threshold(table: pd.DataFrame, evaluation: Evaluation) -> float:
+    if not isinstance(evaluation.threshold, str):
+        return float(evaluation.threshold)
+    validation = table[table["part"] == "validation"]
+    return youden_threshold(validation["y_true"], validation["y_score"])
+
+
+def _with_threshold(metric: Metric, threshold: float | None) -> Metric:
+    if "threshold" in inspect.signature(metric).parameters:
+        return functools.partial(metric, threshold=threshold)
+    return metric

@@ -1,0 +1,118 @@
+"""Metrics as plain functions of (y_true, y_score).
+
+Direction is in the name: `*_loss` and `*_error`, and `mae` and `mae_sd`, are better low; everything else
+better high. y_true and y_score: (study,). sample_weight: (study,) or (draw, study); the result is a float or
+(draw,), so that one call scores all draws of a bootstrap. NaN = cannot be estimated (one class, no study).
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+LOWER_IS_BETTER_ENDINGS = ("_loss", "_error", "mae", "mae_sd")
+Array = NDArray[np.float64]
+
+
+def lower_is_better(name: str) -> bool:
+    """Whether a low value of the metric called `name` is the good one."""
+    return name == "loss" or name.endswith(LOWER_IS_BETTER_ENDINGS)
+
+
+def auroc(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
+    """Area under the ROC curve: how often a positive scores above a negative, ties counting half."""
+    positive, negative = _by_score(y_true, y_score, sample_weight)
+    below = np.cumsum(negative, axis=-1) - negative
+    wins = (positive * (below + 0.5 * negative)).sum(axis=-1)
+    return _ratio(wins, positive.sum(axis=-1) * negative.sum(axis=-1))
+
+
+def auprc(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
+    """Average precision: precision at each threshold, weighted by the recall that it adds."""
+    positive, negative = _by_score(y_true, y_score, sample_weight)
+    positive, negative = positive[..., ::-1], negative[..., ::-1]
+    found = np.cumsum(positive, axis=-1)
+    called = found + np.cumsum(negative, axis=-1)
+    precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
+    return _ratio((positive * precision).sum(axis=-1), found[..., -1] if found.shape[-1] else found.sum(axis=-1))
+
+
+def brier_loss(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
+    """Mean squared difference between the predicted probability and what happened."""
+    return _mean((_floats(y_score) - _floats(y_true)) ** 2, sample_weight)
+
+
+def sensitivity(y_true: ArrayLike, y_score: ArrayLike, *, threshold: float, sample_weight: ArrayLike | None = None) -> Any:
+    """Share of the positives with a score of at least `threshold`."""
+    positive = _floats(y_true)
+    return _share_of(positive, _floats(y_score) >= threshold, threshold, sample_weight)
+
+
+def specificity(y_true: ArrayLike, y_score: ArrayLike, *, threshold: float, sample_weight: ArrayLike | None = None) -> Any:
+    """Share of the negatives with a score below `threshold`."""
+    negative = 1 - _floats(y_true)
+    return _share_of(negative, _floats(y_score) < threshold, threshold, sample_weight)
+
+
+def mae(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
+    """Mean absolute difference, in the label's unit."""
+    return _mean(np.abs(_floats(y_score) - _floats(y_true)), sample_weight)
+
+
+def mae_sd(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
+    """Sample standard deviation of the absolute difference: what stands behind the +/- of a published MAE."""
+    error, weight = np.abs(_floats(y_score) - _floats(y_true)), _weights(y_true, sample_weight)
+    total = weight.sum(axis=-1)
+    mean = _ratio((weight * error).sum(axis=-1), total)
+    squares = (weight * (error - np.expand_dims(mean, -1)) ** 2).sum(axis=-1)
+    return np.sqrt(_ratio(squares, np.maximum(total - 1, 0)))
+
+
+def youden_threshold(y_true: ArrayLike, y_score: ArrayLike) -> float:
+    """The score at which sensitivity + specificity is highest (a positive scores at least as much); NaN for one class.
+
+    Source: Youden, Cancer 1950;3:32. Among equal thresholds the highest is taken.
+    """
+    candidates = np.unique(_floats(y_score))[::-1]
+    sums = [sensitivity(y_true, y_score, threshold=t) + specificity(y_true, y_score, threshold=t) for t in candidates]
+    return float(candidates[int(np.argmax(sums))]) if len(sums) and not np.isnan(sums).any() else float("nan")
+
+
+def _floats(values: ArrayLike) -> Array:
+    return np.asarray(values, dtype=np.float64)
+
+
+def _weights(y_true: ArrayLike, sample_weight: ArrayLike | None) -> Array:
+    return np.ones(np.shape(y_true)) if sample_weight is None else _floats(sample_weight)
+
+
+def _share_of(members: Array, called: NDArray[np.bool_], threshold: float, sample_weight: ArrayLike | None) -> Any:
+    """Share of `members` (1 or 0 a study) that are `called`; NaN where there is no threshold."""
+    weight = _weights(members, sample_weight)
+    return _ratio((weight * (members * called)).sum(axis=-1), (weight * members).sum(axis=-1) * (not np.isnan(threshold)))
+
+
+def _mean(values: Array, sample_weight: ArrayLike | None) -> Any:
+    weight = _weights(values, sample_weight)
+    return _ratio((weight * values).sum(axis=-1), weight.sum(axis=-1))
+
+
+def _ratio(above: Any, below: Any) -> Any:
+    """Above / below; NaN where below is 0."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(np.asarray(below) > 0, np.asarray(above) / below, np.nan)[()]
+
+
+def _by_score(y_true: ArrayLike, y_score: ArrayLike, sample_weight: ArrayLike | None) -> tuple[Array, Array]:
+    """Weight of the positives and of the negatives at each distinct score, lowest score first."""
+    truth, score, weight = _floats(y_true), _floats(y_score), _weights(y_true, sample_weight)
+    if np.isnan(truth).any() or np.isnan(score).any():
+        raise ValueError("y_true and y_score must not hold NaN: leave out what has no label or no score, and count it")
+    if not np.isin(truth, (0, 1)).all():
+        raise ValueError("y_true must be 0 or 1 for this metric")
+    if not len(truth):
+        return weight[..., :0], weight[..., :0]
+    order = np.argsort(score, kind="stable")
+    truth, score, weight = truth[order], score[order], weight[..., order]
+    starts = np.flatnonzero(np.r_[True, score[1:] != score[:-1]])
+    return np.add.reduceat(weight * truth, starts, axis=-1), np.add.reduceat(weight * (1 - truth), starts, axis=-1)

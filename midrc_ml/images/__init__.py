@@ -1,0 +1,1 @@
+"""From files to arrays: open, decode, bring to one recipe, keep in a memory-mapped cache."""

@@ -1,0 +1,57 @@
+"""Open an image file: a ZIP or folder of one series, a DICOM file, or a picture."""
+
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_MEMBER_BYTES = 1 << 30
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")
+
+
+class ImageError(ValueError):
+    """One image cannot be used; the reason is recorded and counted, and the run goes on."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of a series: its name for messages, and its bytes."""
+
+    name: str
+    content: bytes
+
+
+def members(path: str) -> Iterator[Member]:
+    """The files of a series, by name: of a ZIP, of a folder, or the one file itself.
+
+    Raises:
+        ImageError: nothing there, not a ZIP, a damaged one, or a member that is not to be trusted.
+    """
+    place = Path(path)
+    try:
+        if place.is_dir():
+            for file in sorted(item for item in place.rglob("*") if item.is_file()):
+                yield Member(file.name, file.read_bytes())
+        elif place.suffix.lower() == ".zip":
+            yield from _zip_members(place)
+        else:
+            yield Member(place.name, place.read_bytes())
+    except OSError as error:
+        raise ImageError(f"cannot be read ({error.strerror or error})") from error
+
+
+def _zip_members(place: Path) -> Iterator[Member]:
+    try:
+        with zipfile.ZipFile(place) as package:
+            for entry in sorted(package.infolist(), key=lambda item: item.filename):
+                if entry.is_dir():
+                    continue
+                # Nothing is ever unpacked to disk; a name that points outside is still a forged archive.
+                if entry.filename.startswith(("/", "\\")) or ".." in Path(entry.filename).parts:
+                    raise ImageError("the ZIP holds a member whose name points outside of it")
+                if entry.file_size > MAX_MEMBER_BYTES:
+                    raise ImageError(f"the ZIP holds a member of over {MAX_MEMBER_BYTES >> 30} GiB")
+                yield Member(os.path.basename(entry.filename), package.read(entry))
+    except zipfile.BadZipFile as error:
+        raise ImageError(f"a damaged ZIP ({error})") from error

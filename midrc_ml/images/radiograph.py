@@ -1,0 +1,106 @@
+"""One radiograph from its bytes: DICOM CR or DX, or a grey picture.
+
+axes: row, column, as stored. Values: high = dense (white on the film), after the modality LUT.
+"""
+
+from dataclasses import dataclass
+from io import BytesIO
+
+import cv2
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
+from midrc_ml.images.files import ImageError, Member
+
+_HTML_STARTS = (b"<!doctype", b"<html", b"<?xml")
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """pixels: (row, column), uint16 or float32, high = dense. window: (low, high) of the file's own, if it has one."""
+
+    pixels: np.ndarray
+    sop_uid: str
+    instance_number: int
+    window: tuple[float, float] | None
+
+
+def read_radiograph(member: Member) -> Radiograph:
+    """The radiograph in `member`: DICOM by its content, anything else as a picture.
+
+    Raises:
+        ImageError: not an image, damaged, or of a kind that is not read here, with the reason.
+    """
+    if member.content[128:132] == b"DICM" or member.name.lower().endswith(".dcm"):
+        return _read_dicom(member.content)
+    picture = cv2.imdecode(np.frombuffer(member.content, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+    if picture is None:
+        raise ImageError(_what_it_is(member.content) or "neither DICOM nor a picture that can be decoded")
+    return Radiograph(picture, sop_uid="", instance_number=0, window=None)
+
+
+def _read_dicom(content: bytes) -> Radiograph:
+    try:
+        data = pydicom.dcmread(BytesIO(content))
+    except (InvalidDicomError, EOFError, ValueError, KeyError) as error:
+        raise ImageError(_what_it_is(content) or f"not a readable DICOM file ({_short(error)})") from error
+    if "PixelData" not in data:
+        raise ImageError("a DICOM file without PixelData (cut off, or not an image)")
+    photometric = str(data.get("PhotometricInterpretation", ""))
+    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        raise ImageError(f"PhotometricInterpretation is {photometric or 'absent'}; a radiograph is MONOCHROME1 or MONOCHROME2")
+    try:
+        stored = data.pixel_array
+    except (ValueError, RuntimeError, AttributeError, NotImplementedError, KeyError, IndexError) as error:
+        raise ImageError(f"pixels cannot be decoded ({_short(error)})") from error
+    if stored.ndim != 2:
+        raise ImageError(f"{stored.ndim}-dimensional pixel data; a radiograph has one frame")
+    # PS3.4 N.2: modality LUT, then VOI LUT, then presentation.
+    pixels = apply_modality_lut(stored, data)
+    window = None
+    if "VOILUTSequence" in data or str(data.get("VOILUTFunction", "LINEAR")) == "SIGMOID":
+        pixels = apply_voi_lut(pixels, data)
+    else:
+        window = _window(data)
+    # PS3.3 C.7.6.3.1.2 and C.11.6.1.1: both say that the lowest value is shown white; they are one inversion, not two.
+    if photometric == "MONOCHROME1" or data.get("PresentationLUTShape") == "INVERSE":
+        pixels, window = _inverted(pixels, stored, data, window)
+    if pixels.dtype != np.uint16:
+        pixels = pixels.astype(np.float32)
+    return Radiograph(pixels, str(data.get("SOPInstanceUID", "")), int(data.get("InstanceNumber") or 0), window)
+
+
+def _inverted(
+    pixels: np.ndarray, stored: np.ndarray, data: Dataset, window: tuple[float, float] | None
+) -> tuple[np.ndarray, tuple[float, float] | None]:
+    """Values mirrored within their range, so that high becomes low."""
+    if pixels is stored and stored.dtype == np.uint16:
+        top: float = 2 ** int(data.get("BitsStored", 16)) - 1
+        mirrored = (int(top) - np.minimum(stored, int(top))).astype(np.uint16)
+    else:
+        top = float(pixels.max()) + float(pixels.min())
+        mirrored = top - pixels.astype(np.float32)
+    return mirrored, None if window is None else (top - window[1], top - window[0])
+
+
+def _window(data: Dataset) -> tuple[float, float] | None:
+    """PS3.3 C.11.2.1.2: the first of the windows, as the values shown black and white."""
+    center, width = data.get("WindowCenter"), data.get("WindowWidth")
+    if center in (None, "") or width in (None, ""):
+        return None
+    first_center = float(center[0] if isinstance(center, pydicom.multival.MultiValue) else center)
+    first_width = float(width[0] if isinstance(width, pydicom.multival.MultiValue) else width)
+    return (first_center - first_width / 2, first_center + first_width / 2) if first_width > 0 else None
+
+
+def _what_it_is(content: bytes) -> str | None:
+    if content.lstrip()[:9].lower().startswith(_HTML_STARTS):
+        return "a web page, not an image (a failed download saved under this name; download it again)"
+    return "an empty file" if not content else None
+
+
+def _short(error: Exception) -> str:
+    return str(error).splitlines()[0][:160] if str(error) else type(error).__name__

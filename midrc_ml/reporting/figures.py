@@ -1,0 +1,119 @@
+"""Figures of a run, as PNG files. Aggregates only: no point or line stands for one patient."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+
+BLUE, GREY, RED = "#1f5fa8", "#5c6670", "#b3362b"
+_DPI = 110
+_NUM_BINS = 8
+
+
+def flow_diagram(flow: Mapping[str, Any], path: Path) -> None:
+    """The cohort flow: what stays in down the left, what is excluded, with reasons, on the right."""
+    steps = [step for step in flow["steps"] if step["excluded"] or step is flow["steps"][-1]]
+    first = flow["steps"][0]
+    boxes = [f"{first['n_in']:,} studies\n{flow['origin']}"]
+    boxes += [f"{step['n_out']:,} studies, {step['n_cases_out']:,} cases\n{step['step']}" for step in steps]
+    heights = [0.75] + [max(0.75, 0.28 * len(step["excluded"]) + 0.25) for step in steps]
+    total = sum(heights) + 0.45 * len(steps)
+    figure, axes = plt.subplots(figsize=(10.5, total + 0.3), dpi=_DPI)
+    axes.set(xlim=(0, 10.5), ylim=(0, total))
+    axes.axis("off")
+    top = total
+    for position, (words, height) in enumerate(zip(boxes, heights, strict=True)):
+        middle = top - height / 2
+        _box(axes, 0.05, middle - 0.33, 3.6, 0.66, words, BLUE)
+        if position:
+            excluded = steps[position - 1]["excluded"]
+            lines = [f"{entry['n']:,}  {entry['reason']}" for entry in excluded]
+            axes.annotate("", (1.85, middle + 0.35), (1.85, top + 0.52), arrowprops={"arrowstyle": "-|>", "color": GREY})
+            if lines:
+                _box(axes, 4.2, middle - height / 2 + 0.06, 6.2, height - 0.12, "\n".join(lines), GREY, left=True)
+                axes.annotate("", (4.15, middle + 0.36), (1.85, middle + 0.36), arrowprops={"arrowstyle": "-|>", "color": GREY})
+        top -= height + 0.45
+    _save(figure, path)
+
+
+def learning_curves(history: Sequence[Mapping[str, Any]], monitor: str, path: Path) -> None:
+    """Loss of the training and validation parts by epoch; the epoch that was kept is marked."""
+    frame = pd.DataFrame(list(history))
+    figure, axes = plt.subplots(figsize=(5, 3.4), dpi=_DPI)
+    axes.plot(frame["epoch"], frame["train_loss"], color=GREY, marker="o", markersize=3, label="training")
+    axes.plot(frame["epoch"], frame["validation_loss"], color=BLUE, marker="o", markersize=3, label="validation")
+    kept = int(frame["best_epoch"].iloc[-1])
+    axes.axvline(kept, color=RED, linestyle=":", label=f"kept: epoch {kept} (by {monitor})")
+    axes.set(xlabel="epoch", ylabel="loss")
+    axes.legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def roc_curve_figure(y_true: np.ndarray, y_score: np.ndarray, caption: str, path: Path) -> None:
+    """The ROC curve of one part."""
+    order = np.argsort(-y_score, kind="stable")
+    last_of_ties = np.r_[np.diff(y_score[order]) != 0, True]
+    true_rate = np.r_[0, np.cumsum(y_true[order])[last_of_ties] / max(1, y_true.sum())]
+    false_rate = np.r_[0, np.cumsum(1 - y_true[order])[last_of_ties] / max(1, (1 - y_true).sum())]
+    figure, axes = plt.subplots(figsize=(3.9, 3.7), dpi=_DPI)
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
+    axes.plot(false_rate, true_rate, color=BLUE)
+    axes.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(0, 1), ylim=(0, 1.005), aspect="equal")
+    axes.set_title(caption, fontsize=9)
+    _save(figure, path)
+
+
+def calibration_figure(y_true: np.ndarray, y_score: np.ndarray, label: str, path: Path) -> None:
+    """Mean of the truth against mean of the score, in groups of equal size."""
+    groups = [rows for rows in np.array_split(np.argsort(y_score, kind="stable"), min(_NUM_BINS, len(y_score))) if len(rows)]
+    predicted, seen = [y_score[rows].mean() for rows in groups], [y_true[rows].mean() for rows in groups]
+    ends = [min(*predicted, *seen), max(*predicted, *seen)]
+    figure, axes = plt.subplots(figsize=(3.9, 3.7), dpi=_DPI)
+    axes.plot(ends, ends, color=GREY, linewidth=0.8, linestyle=":")
+    axes.plot(predicted, seen, color=BLUE, marker="o", markersize=4)
+    axes.set(xlabel=f"mean predicted {label}", ylabel=f"mean observed {label}")
+    axes.set_title(f"{len(groups)} groups of about {len(y_true) // max(1, len(groups))} studies", fontsize=9)
+    _save(figure, path)
+
+
+def group_figure(rows: Sequence[Mapping[str, Any]], overall: Mapping[str, Any], path: Path) -> None:
+    """One metric by group with intervals; groups without a value are named with their reason."""
+    figure, axes = plt.subplots(figsize=(6.4, 0.27 * len(rows) + 1.0), dpi=_DPI)
+    names = []
+    for position, row in enumerate(rows):
+        group = row["group"]
+        names.append(f"{group['column']}: {group['value']} (n={row['n']})")
+        if row["value"] is None:
+            axes.text(overall["value"] or 0, position, row["reason"], fontsize=7, color=GREY, va="center", ha="center")
+            continue
+        if row["low"] is not None:
+            axes.plot([row["low"], row["high"]], [position, position], color=BLUE, linewidth=1.4)
+        axes.plot(row["value"], position, "o", color=BLUE, markersize=4)
+    if overall["value"] is not None:
+        axes.axvline(overall["value"], color=RED, linestyle=":", linewidth=1)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel(f"{overall['metric']} (dotted: all studies)")
+    _save(figure, path)
+
+
+def _box(axes: Axes, x: float, y: float, width: float, height: float, words: str, color: str, *, left: bool = False) -> None:
+    axes.add_patch(FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0.02", fill=False, edgecolor=color))
+    place = x + (0.12 if left else width / 2)
+    axes.text(place, y + height / 2, words, ha="left" if left else "center", va="center", fontsize=8.5)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)

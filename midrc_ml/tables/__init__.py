@@ -1,0 +1,1 @@
+"""The five tables that every cohort becomes, and the checks on them."""

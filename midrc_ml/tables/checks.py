@@ -1,0 +1,149 @@
+"""Turn text into typed columns and say everything that is wrong with a table at once.
+
+A problem names the table or file, the column, how many rows, the first five of them, and the rule.
+"""
+
+import ast
+import json
+from collections.abc import Hashable, Sequence
+
+import pandas as pd
+
+from midrc_ml.errors import TableError
+from midrc_ml.tables.schemas import Column, Table
+
+NUM_SHOWN = 5
+TRUE_SPELLINGS = frozenset({"true", "yes", "1", "1.0"})
+FALSE_SPELLINGS = frozenset({"false", "no", "0", "0.0"})
+
+
+def parse_list(value: str) -> tuple[str, ...]:
+    """The items of a list in any of the three spellings of MIDRC files.
+
+    Comma-joined (`CT,SR`, Gen3 export), Python repr (`['CT', 'SR']`, notebook-saved) or JSON (explorer).
+    """
+    value = value.strip()
+    if value.startswith("["):
+        try:
+            items = json.loads(value)
+        except json.JSONDecodeError:
+            try:
+                items = ast.literal_eval(value)
+            except (ValueError, SyntaxError):
+                items = value.strip("[]").split(",")
+        return tuple(str(item).strip() for item in items if str(item).strip())
+    return tuple(item.strip() for item in value.split(",") if item.strip())
+
+
+def typed_columns(
+    frame: pd.DataFrame, columns: Sequence[Column], *, where: str, first_row: int = 0
+) -> tuple[pd.DataFrame, list[str]]:
+    """`frame` with just `columns`, each of its type, and a sentence for each problem.
+
+    An empty text is missing. Columns that are not in `columns` are left out; an absent column that is
+    `optional` comes back all missing. Row numbers in problems count from `first_row` (2 for a file with
+    one header line, so that they are the line numbers that an editor shows).
+    """
+    problems: list[str] = []
+    result: dict[str, pd.Series] = {}
+    rows = pd.Index(range(first_row, first_row + len(frame)))
+    absent = [column.name for column in columns if column.name not in frame.columns and not column.optional]
+    if absent:
+        found = ", ".join(map(str, frame.columns)) or "none"
+        problems.append(f"{where}: no column {', '.join(absent)} (columns found: {found})")
+    for column in columns:
+        if column.name in frame.columns:
+            values = frame[column.name].set_axis(rows)
+        else:
+            values = pd.Series(pd.NA, index=rows, dtype=object)
+        converted, bad = _convert(values, column)
+        result[column.name] = converted
+        if bad.any():
+            problems.append(_describe(values, bad, _rule(column), where=f"{where}: {column.name}"))
+        if column.required and column.name in frame.columns:
+            empty = converted.isna()
+            if empty.any():
+                problems.append(_describe(values, empty, "must not be empty", where=f"{where}: {column.name}"))
+    return pd.DataFrame(result, columns=[column.name for column in columns]).reset_index(drop=True), problems
+
+
+def checked_table(frame: pd.DataFrame, table: Table, *, where: str) -> pd.DataFrame:
+    """`frame` as `table` wants it.
+
+    Raises:
+        TableError: with every problem: types, ranges, allowed values, repeated keys.
+    """
+    result, problems = typed_columns(frame, table.columns, where=f"{table.name} from {where}")
+    if table.key and not problems:
+        repeated = result.duplicated(list(table.key), keep=False)
+        if repeated.any():
+            problems.append(
+                f"{table.name} from {where}: {int(repeated.sum())} rows share their {' + '.join(table.key)} with "
+                f"another row (rows {_first(result.index[repeated])}); each must be there once"
+            )
+    if problems:
+        raise TableError(problems)
+    return result
+
+
+def empty_table(table: Table) -> pd.DataFrame:
+    """`table` without a row."""
+    return typed_columns(pd.DataFrame(), [_optional(column) for column in table.columns], where=table.name)[0]
+
+
+def _optional(column: Column) -> Column:
+    return Column(name=column.name, kind=column.kind, optional=True)
+
+
+def _convert(values: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
+    """The typed values, and which rows hold something that could not be taken."""
+    if column.kind == "number" and pd.api.types.is_numeric_dtype(values.dtype):
+        as_text, empty = values, values.isna()
+    else:
+        as_text = values.astype("str").str.strip()
+        empty = values.isna() | (as_text == "")
+    if column.kind == "number":
+        numbers = pd.to_numeric(as_text.mask(empty), errors="coerce").astype("float64")
+        bad = numbers.isna() & ~empty
+        if column.low is not None:
+            bad |= numbers < column.low
+        if column.high is not None:
+            bad |= numbers > column.high
+        return numbers.mask(bad), bad
+    if column.kind == "flag":
+        lower = as_text.str.lower()
+        flags = pd.Series(pd.NA, index=values.index, dtype="boolean")
+        flags[lower.isin(TRUE_SPELLINGS) & ~empty] = True
+        flags[lower.isin(FALSE_SPELLINGS) & ~empty] = False
+        return flags, flags.isna() & ~empty
+    if column.kind == "list":
+        lists = pd.Series([parse_list(v) if not e else () for v, e in zip(as_text, empty, strict=True)], index=values.index)
+        return lists, pd.Series(False, index=values.index)
+    bad = ~as_text.isin(column.allowed) & ~empty if column.allowed else pd.Series(False, index=values.index)
+    return as_text.astype("str").mask(empty | bad), bad
+
+
+def _rule(column: Column) -> str:
+    if column.allowed:
+        return "must be one of " + ", ".join(repr(value) for value in column.allowed)
+    if column.kind == "flag":
+        return "must be True, False or empty"
+    limits = [f"at least {column.low:g}"] if column.low is not None else []
+    limits += [f"at most {column.high:g}"] if column.high is not None else []
+    return "must be a number" + (" of " + " and ".join(limits) if limits else "")
+
+
+def _describe(values: pd.Series, bad: pd.Series, rule: str, *, where: str) -> str:
+    """A sentence for the bad rows: how many, the first few with the value found, the rule.
+
+    The value is shown because it is what breaks the rule; no other cell of the row is.
+    """
+    shown = [f"row {row}: {value!r}" for row, value in values[bad].head(NUM_SHOWN).astype("str").items()]
+    count = int(bad.sum())
+    more = f", and {count - NUM_SHOWN} more" if count > NUM_SHOWN else ""
+    return f"{where} {rule}; {count} {'row does' if count == 1 else 'rows do'} not ({', '.join(shown)}{more})"
+
+
+def _first(rows: Sequence[Hashable] | pd.Index) -> str:
+    shown = ", ".join(str(row) for row in list(rows)[:NUM_SHOWN])
+    return shown + (" ..." if len(rows) > NUM_SHOWN else "")

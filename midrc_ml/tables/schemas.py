@@ -1,0 +1,152 @@
+"""Columns, types, units and allowed values of the five tables.
+
+Days are signed numbers on the patient's own timeline (negative = before the index event); fractions are
+allowed. An empty value is missing: it is never a "no".
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["text", "number", "flag", "list"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column: its type and the values it may take.
+
+    kind: `text`; `number` (float64); `flag` (true, false or missing); `list` (a tuple of texts).
+    required: every row must have a value. optional: the column itself may be absent.
+    """
+
+    name: str
+    kind: Kind = "text"
+    required: bool = False
+    optional: bool = False
+    allowed: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+
+
+def text(name: str, *, required: bool = False, optional: bool = False, allowed: tuple[str, ...] = ()) -> Column:
+    """A column of text, from a list of allowed values where there is one."""
+    return Column(name=name, required=required, optional=optional, allowed=allowed)
+
+
+def number(
+    name: str, *, required: bool = False, optional: bool = False, low: float | None = None, high: float | None = None
+) -> Column:
+    """A column of numbers between `low` and `high`, both included."""
+    return Column(name=name, kind="number", required=required, optional=optional, low=low, high=high)
+
+
+def flag(name: str, *, optional: bool = False) -> Column:
+    """A column with three states: true, false, missing."""
+    return Column(name=name, kind="flag", optional=optional)
+
+
+# MIDRC dictionary 2026-06-29 (uc-cdis/midrc_dictionary d7befda), node `case`.
+SEX = ("Female", "Male", "Not Reported")
+RACE = (
+    "American Indian or Alaska Native",
+    "Asian",
+    "Black or African American",
+    "Native Hawaiian or other Pacific Islander",
+    "Other",
+    "White",
+    "Not Reported",
+)
+ETHNICITY = ("Hispanic or Latino", "Not Hispanic or Latino", "Not Reported")
+
+# Node `measurement`.
+TEST_RESULT = ("Positive", "Negative", "Indeterminate", "Not Reported")
+
+# Ages over 89 arrive blank with a mark; they stand as 90 here, with `age_over_89` true.
+AGE_OVER_89 = 90.0
+
+EVENT_KINDS = ("covid_test", "hospital_stay", "icu_stay", "ventilation", "death", "condition", "medication", "laboratory")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table: its columns in order, and the columns that together name a row (no repeats allowed)."""
+
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
+
+
+CASES = Table(
+    name="cases",
+    key=("case_id",),
+    columns=(
+        text("case_id", required=True),
+        text("patient_id", required=True),  # aliases resolved; the only key that splits use
+        text("project"),
+        text("site"),
+        text("sex", allowed=SEX),
+        text("race", allowed=RACE),
+        text("ethnicity", allowed=ETHNICITY),
+        number("age", low=0, high=AGE_OVER_89),  # years at the index event
+        flag("age_over_89"),
+        flag("icu_ever"),  # undated: may describe a time before or after any image
+        flag("ventilated_ever"),
+        text("arrival_date"),  # YYYYMMDD of the first data batch, not a clinical date
+    ),
+)
+
+STUDIES = Table(
+    name="studies",
+    key=("study_id",),
+    columns=(
+        text("study_id", required=True),
+        text("case_id", required=True),
+        text("modality"),
+        text("description"),
+        text("loinc"),
+        number("day"),
+        number("age", low=0, high=AGE_OVER_89),  # years at imaging
+        number("year"),
+    ),
+)
+
+SERIES = Table(
+    name="series",
+    key=("series_id",),
+    columns=(
+        text("series_id", required=True),
+        text("study_id", required=True),
+        text("modality"),
+        text("view"),
+        text("manufacturer"),
+        text("file"),  # absolute path of a ZIP, a folder, or one image; missing where no file was found
+    ),
+)
+
+EVENTS = Table(
+    name="events",
+    columns=(
+        text("case_id", required=True),
+        text("kind", required=True, allowed=EVENT_KINDS),
+        text("name"),
+        number("start_day"),
+        number("end_day"),
+        text("value"),
+        text("unit"),
+        text("source"),
+    ),
+)
+
+READINGS = Table(
+    name="readings",
+    key=("study_id", "series_id", "reader", "name"),
+    columns=(
+        text("study_id", required=True),
+        text("series_id"),
+        text("reader", required=True),
+        text("name", required=True),
+        number("value"),
+        text("source"),
+    ),
+)
+
+FIVE_TABLES = (CASES, STUDIES, SERIES, EVENTS, READINGS)

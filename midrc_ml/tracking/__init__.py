@@ -1,0 +1,1 @@
+"""Tracking of runs. The only folder that imports mlflow, and only when a tracker starts."""

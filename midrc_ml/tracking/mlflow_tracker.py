@@ -1,0 +1,196 @@
+"""Runs in MLflow: by default an SQLite store under the log folder, created once under a lock."""
+
+import logging
+import re
+import shlex
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from midrc_ml.errors import InputError
+from midrc_ml.tracking.tracker import RunFacts
+
+log = logging.getLogger(__name__)
+
+_NOT_ALLOWED = re.compile(r"[^0-9A-Za-z_\-. :/]")
+_CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}
+_PARAM_LENGTH = 500
+
+
+@dataclass(kw_only=True)
+class MlflowTracking:
+    """Logs a run to MLflow.
+
+    uri: a tracking server or store; None = `sqlite:///<log_dir>/mlflow.db`, artifacts beside it.
+    log_model: also store the network, with its signature and an input example of zeros.
+    """
+
+    uri: str | None = None
+    log_model: bool = True
+    run_id: str | None = None
+    _client: Any = field(default=None, repr=False)
+    _log_dir: Path = field(default=Path("logs"), repr=False)
+
+    def start(self, facts: RunFacts, *, log_dir: Path, run_id: str | None) -> None:
+        """Begin a run, or continue the run `run_id`.
+
+        Raises:
+            InputError: the store is half made, or it holds no run `run_id`.
+        """
+        from alembic.util import CommandError
+        from mlflow import MlflowClient
+        from mlflow.entities import DatasetInput, InputTag, Param, RunTag
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        _quiet()
+        self._log_dir = log_dir
+        log_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            # The first process makes the tables; two that do so at once leave a store that no later run can open.
+            with FileLock(log_dir / "mlflow.lock"):
+                self._client = MlflowClient(tracking_uri=self._store())
+                experiment_id = self._experiment(facts.experiment)
+        except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
+            raise InputError(
+                f"the MLflow store {self._store()} cannot be opened ({_first_line(error)}); if an earlier start was cut off, "
+                f"move mlflow.db away, or choose another store with tracking.uri=..., or run with tracking=none"
+            ) from error
+        if run_id:
+            try:
+                self._client.get_run(run_id)
+            except MlflowException as error:
+                raise InputError(f"the MLflow store {self._store()} holds no run {run_id}; it was moved or deleted") from error
+            self.run_id = run_id
+            self._client.set_terminated(run_id, "RUNNING")
+            return
+        tags = {"mlflow.runName": facts.name, "mlflow.source.name": "midrc_ml.train", **facts.tags}
+        self.run_id = self._client.create_run(experiment_id, tags=tags).info.run_id
+        params = [Param(_legal(name), str(value)[:_PARAM_LENGTH]) for name, value in facts.params.items()]
+        self._client.log_batch(self.run_id, params=params, tags=[RunTag("split_sha256", facts.split_sha256)])
+        inputs = [
+            DatasetInput(_dataset(part, number, facts), [InputTag("mlflow.data.context", _CONTEXTS[part])])
+            for part, number in facts.inputs.items()
+        ]
+        self._client.log_inputs(self.run_id, datasets=inputs)
+
+    def log_epochs(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Log the epochs so far; those logged before are not logged twice."""
+        from mlflow.entities import Metric
+
+        seen = {metric.step for metric in self._client.get_metric_history(self.run_id, "train/loss")}
+        now = int(time.time() * 1000)
+        metrics = []
+        for epoch in history:
+            if epoch["epoch"] in seen:
+                continue
+            named = {
+                "train/loss": epoch["train_loss"],
+                "validation/loss": epoch["validation_loss"],
+                "validation/monitor": epoch["monitor"],
+                "lr": epoch["lr"],
+                "train/images_per_second": epoch["images_per_second"],
+            }
+            metrics += [Metric(name, value, now, epoch["epoch"]) for name, value in named.items() if value == value]
+        if metrics:
+            self._client.log_batch(self.run_id, metrics=metrics)
+
+    def finish(self, metrics: Sequence[Mapping[str, Any]], artifacts: Sequence[Path], network: object, image_size: int) -> None:
+        """Log final metrics with their bounds, files and the model, and close the run.
+
+        What cannot be estimated is a tag, not a NaN: MLflow sorts NaN above every number.
+        """
+        from mlflow.entities import Metric, RunTag
+
+        now = int(time.time() * 1000)
+        logged, tags = [], []
+        for row in metrics:
+            name = _legal(f"{row['part']}/{row['metric']}")
+            if row["value"] is None:
+                tags.append(RunTag(f"not_estimable.{name}", str(row["reason"])[:_PARAM_LENGTH]))
+                continue
+            logged.append(Metric(name, row["value"], now, 0))
+            for bound in ("low", "high"):
+                if row[bound] is not None:
+                    logged.append(Metric(f"{name}/{bound}", row[bound], now, 0))
+        self._client.log_batch(self.run_id, metrics=logged, tags=tags)
+        for path in artifacts:
+            self._client.log_artifact(self.run_id, str(path), "figures" if path.suffix == ".png" else None)
+        if self.log_model:
+            self._save_model(network, image_size)
+        self._client.set_terminated(self.run_id, "FINISHED")
+
+    def fail(self, reason: str) -> None:
+        """Close the run as failed, with the reason as a tag."""
+        if self.run_id:
+            self._client.set_tag(self.run_id, "failed", reason[:_PARAM_LENGTH])
+            self._client.set_terminated(self.run_id, "FAILED")
+
+    def how_to_look(self) -> str:
+        """The command that opens MLflow's page on this store."""
+        return f"mlflow ui --backend-store-uri {shlex.quote(self._store())}"
+
+    def _store(self) -> str:
+        return self.uri or f"sqlite:///{self._log_dir / 'mlflow.db'}"
+
+    def _experiment(self, name: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        place = None if self.uri else (self._log_dir / "mlflow-artifacts" / name.replace("/", "-")).as_uri()
+        return str(self._client.create_experiment(name, artifact_location=place))
+
+    def _save_model(self, network: Any, image_size: int) -> None:
+        """The network with its signature; its input example is zeros: no pixel of a patient is stored."""
+        import mlflow
+        import numpy as np
+        import torch
+        from mlflow.models import infer_signature
+
+        network = network.cpu().eval().to(memory_format=torch.contiguous_format)
+        example = np.zeros((1, 1, image_size, image_size), np.float32)
+        with torch.inference_mode():
+            output = network(torch.from_numpy(example)).numpy()
+        mlflow.set_tracking_uri(self._store())
+        with mlflow.start_run(run_id=self.run_id), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            mlflow.pytorch.log_model(
+                network,
+                name="model",
+                signature=infer_signature(example, output),
+                input_example=example,
+                pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", "monai", "mlflow"],
+                serialization_format="pickle",
+            )
+
+
+def _dataset(part: str, number: int, facts: RunFacts) -> Any:
+    """A dataset entry that carries our own hash: MLflow's digest is equal for tables that differ."""
+    from mlflow.entities import Dataset
+
+    return Dataset(
+        name=part,
+        digest=facts.split_sha256[:32],
+        source_type="split_manifest",
+        source=f'{{"split_sha256": "{facts.split_sha256}"}}',
+        profile=f'{{"num_studies": {number}}}',
+    )
+
+
+def _legal(name: str) -> str:
+    """`name` with only the characters that MLflow takes; `sex=F` becomes `sex:F`."""
+    return _NOT_ALLOWED.sub("_", name.replace("=", ":"))
+
+
+def _quiet() -> None:
+    for name in ("mlflow", "alembic", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

@@ -1,0 +1,116 @@
+"""Train one model for one task, evaluate it, and track it.
+
+python -m midrc_ml.train task=icu
+python -m midrc_ml.train task=icu cohort=midrc cohort.root=/data/midrc
+python -m midrc_ml.train resume=logs/icu/runs/<time>
+"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from midrc_ml.config import explain_hydra_error, instantiated, load_config, register, save_config, shipped_folder
+from midrc_ml.errors import InputError
+
+log = logging.getLogger(__name__)
+
+EXIT_INPUT = 2
+
+
+def main() -> None:
+    """Run the verb with the process's arguments."""
+    register()
+    arguments = sys.argv[1:]
+    # Hydra would otherwise print our errors itself, with two lines around them.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        folder = _resumed_folder(arguments)
+        if folder is not None:
+            _resume(folder)
+        else:
+            _composed()
+    except InputError as error:
+        _stop(str(error))
+    except HydraException as error:
+        _stop(explain_hydra_error(error, arguments))
+    except OmegaConfBaseException as error:
+        _stop(f"config: {' '.join(str(error).split())}")
+
+
+@hydra.main(version_base="1.3", config_path=str(shipped_folder("configs")), config_name="train")
+def _composed(config: DictConfig) -> None:
+    output_dir = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        if (output_dir / "status.json").exists():
+            raise InputError(
+                f"hydra.run.dir={output_dir} holds a run already; choose another folder, or resume={output_dir} to go on"
+            )
+        _run(config, output_dir)
+    except InputError as error:
+        if HydraConfig.get().mode is RunMode.MULTIRUN:  # the other jobs of a sweep go on
+            log.error("error: %s", error)
+            raise
+        _stop(str(error))
+
+
+def _run(config: DictConfig, output_dir: Path) -> None:
+    from midrc_ml.pipeline import train_and_evaluate
+
+    config = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+    settings = instantiated(config)
+    settings.pop("resume")
+    save_config(config, output_dir)
+    plain = OmegaConf.to_container(config)
+    assert isinstance(plain, dict)
+    train_and_evaluate(**settings, output_dir=output_dir, config={str(key): value for key, value in plain.items()})
+
+
+def _resumed_folder(arguments: list[str]) -> Path | None:
+    """The folder of `resume=...`; any other override beside it is refused by name."""
+    given = [argument.partition("=")[2] for argument in arguments if argument.startswith("resume=")]
+    if not given or given[-1] in ("", "null"):
+        return None
+    others = [argument for argument in arguments if not argument.startswith("resume=")]
+    if others:
+        raise InputError(
+            f"resume continues a run as it was started, so {', '.join(others)} cannot be given with it; "
+            f"leave it out, or start a new run without resume"
+        )
+    return Path(given[-1]).expanduser().resolve()
+
+
+def _resume(folder: Path) -> None:
+    from midrc_ml.reporting.run_folder import RunFolder
+
+    config = load_config(folder)
+    _log_to_terminal()
+    if RunFolder(folder).is_finished:
+        log.info("The run in %s is finished; there is nothing to resume. Report: %s", folder, folder / "report.html")
+        return
+    _run(config, folder)
+
+
+def _log_to_terminal() -> None:
+    """What Hydra's logging config does for a new run."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("midrc_ml").setLevel(logging.INFO)
+
+
+def _stop(sentence: str) -> NoReturn:
+    print(f"error: {sentence}", file=sys.stderr)
+    raise SystemExit(EXIT_INPUT)
+
+
+if __name__ == "__main__":
+    main()

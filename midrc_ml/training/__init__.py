@@ -1,0 +1,1 @@
+"""The training loop, its losses, checkpoints and seeds, and prediction."""

@@ -1,0 +1,224 @@
+"""The training loop: a generator that yields one result per epoch, resumable at any of them.
+
+An epoch is decided by (seed, epoch) alone: its order, its augmentation and its dropout. So an epoch that a
+kill cut short is run again from the last checkpoint with the same numbers.
+"""
+
+import inspect
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from midrc_ml.datasets.studies import StudyDataset, batches
+from midrc_ml.errors import InputError
+from midrc_ml.training.checkpoints import BEST, LAST, load_checkpoint, save_checkpoint
+from midrc_ml.training.losses import Target
+from midrc_ml.training.predict import network_input, scores
+from midrc_ml.training.seeds import generator, seed_everything
+from midrc_ml.training.settings import Compute, Training
+
+_CHECK_LOSS_EVERY = 20  # steps; a check waits for the GPU
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One epoch. monitor: the watched value. seconds is not part of what has to be equal between runs."""
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    monitor: float
+    best_epoch: int
+    lr: float
+    seconds: float = 0.0
+    images_per_second: float = 0.0
+
+
+class LossIsNotFinite(InputError):
+    """Training ran away; the last good checkpoint is kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Monitor:
+    """What decides which epoch is best: its name, how to compute it, whether low is better."""
+
+    name: str
+    metric: Callable[..., object] | None  # None = the validation loss
+    lower_is_better: bool
+
+    @classmethod
+    def of(cls, name: str, metrics: Mapping[str, Callable[..., object]], *, lower_is_better: bool) -> "Monitor":
+        """`loss`, or a metric of the task that needs nothing but truth and score.
+
+        Raises:
+            InputError: no such metric.
+        """
+        if name == "loss":
+            return cls(name=name, metric=None, lower_is_better=True)
+        usable = [known for known, metric in metrics.items() if "threshold" not in inspect.signature(metric).parameters]
+        if name not in usable:
+            raise InputError(f"training.monitor is {name!r}; for this task it must be loss or one of {', '.join(usable)}")
+        return cls(name=name, metric=metrics[name], lower_is_better=lower_is_better)
+
+    def better(self, value: float, than: float) -> bool:
+        """Whether `value` beats `than`; a value that cannot be estimated never does."""
+        if math.isnan(value):
+            return False
+        return math.isnan(than) or (value < than if self.lower_is_better else value > than)
+
+
+def train(
+    network: nn.Module,
+    data: Mapping[str, StudyDataset],
+    target: Target,
+    settings: Training,
+    compute: Compute,
+    monitor: Monitor,
+    *,
+    seed: int,
+    folder: Path,
+) -> Iterator[EpochResult]:
+    """Train `network` on data["train"], watch data["validation"], and yield after each epoch.
+
+    Writes `last.pt` (everything that resuming needs) after each epoch and `best.pt` (weights) after a better
+    one, into `folder`; epochs that stand in `last.pt` are yielded again from its record, not computed.
+
+    Raises:
+        LossIsNotFinite: the loss became NaN or infinite.
+    """
+    device = next(network.parameters()).device
+    dtype = compute.autocast_dtype(device)
+    network.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+    scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16 and device.type == "cuda")
+    train_set, validation_set = data["train"], data["validation"]
+    steps_per_epoch = math.ceil(len(train_set) / settings.batch_size)
+    history: list[EpochResult] = []
+    best = math.nan
+    state = load_checkpoint(folder / LAST, device)
+    if state is not None:
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        scaler.load_state_dict(state["scaler"])
+        history = [EpochResult(**result) for result in state["history"]]
+        best = state["best"]
+        yield from history
+
+    for epoch in range(len(history) + 1, settings.epochs + 1):
+        if settings.patience and history and history[-1].epoch - history[-1].best_epoch >= settings.patience:
+            return
+        started = time.monotonic()
+        seed_everything(seed, epoch)
+        draw = generator(seed, epoch, 1)
+        order = torch.randperm(len(train_set), generator=draw)
+        draws = settings.augmentation.draws(len(train_set), draw) if settings.augmentation else None
+        network.train()
+        total = torch.zeros((), dtype=torch.float64, device=device)
+        for step, batch in enumerate(_no_single(batches(train_set, settings.batch_size, order=order)), start=1):
+            lr = _learning_rate((epoch - 1) * steps_per_epoch + step, settings.epochs * steps_per_epoch, settings)
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            images = network_input(batch["image"], device)
+            if settings.augmentation and draws is not None:
+                images = settings.augmentation.apply(images, draws[batch["index"]].to(device))
+            with torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+                output = network(images)
+            loss = target.loss(output, batch["label"].to(device, non_blocking=True))
+            scaler.scale(loss).backward()
+            if settings.clip_norm:
+                scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad(set_to_none=True)
+            total += loss.detach().double() * len(batch["label"])
+            if step % _CHECK_LOSS_EVERY == 0:
+                _check_finite(float(total), epoch, step, settings, folder)
+        _check_finite(float(total), epoch, steps_per_epoch, settings, folder)
+        trained = time.monotonic() - started
+
+        score, validation_loss = scores(
+            network, validation_set, target, batch_size=settings.batch_size, device=device, dtype=dtype
+        )
+        watched = validation_loss if monitor.metric is None else float(monitor.metric(validation_set.labels.numpy(), score))  # type: ignore[arg-type]
+        best_epoch = history[-1].best_epoch if history else epoch
+        if monitor.better(watched, best):
+            best, best_epoch = watched, epoch
+            save_checkpoint({"network": network.state_dict(), "epoch": epoch, "target": asdict(target)}, folder / BEST)
+        elif epoch == 1:  # nothing to compare with, yet there has to be a model
+            save_checkpoint({"network": network.state_dict(), "epoch": epoch, "target": asdict(target)}, folder / BEST)
+        history.append(
+            EpochResult(
+                epoch=epoch,
+                train_loss=float(total) / len(train_set),
+                validation_loss=validation_loss,
+                monitor=watched,
+                best_epoch=best_epoch,
+                lr=lr,
+                seconds=time.monotonic() - started,
+                images_per_second=len(train_set) / trained,
+            )
+        )
+        save_checkpoint(
+            {
+                "network": network.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "scaler": scaler.state_dict(),
+                "history": [asdict(result) for result in history],
+                "best": best,
+            },
+            folder / LAST,
+        )
+        yield history[-1]
+
+
+def load_best(network: nn.Module, folder: Path) -> Target:
+    """Put the weights of the best epoch into `network`; what its output means."""
+    device = next(network.parameters()).device
+    state = load_checkpoint(folder / BEST, device)
+    if state is None:
+        raise InputError(f"no {BEST} in {folder}: the run was stopped before its first epoch ended; resume it first")
+    network.load_state_dict(state["network"])
+    return Target(**state["target"])
+
+
+def _no_single(all_batches: Iterator[dict[str, torch.Tensor]]) -> Iterator[dict[str, torch.Tensor]]:
+    """Batches, with a last one of a single study joined to the one before: batch statistics need two."""
+    held: dict[str, torch.Tensor] | None = None
+    for batch in all_batches:
+        if held is not None and len(batch["label"]) == 1:
+            joined = {key: torch.cat([held[key], batch[key]]) for key in ("image", "label", "index")}
+            held = joined
+            continue
+        if held is not None:
+            yield held
+        held = batch
+    if held is not None:
+        yield held
+
+
+def _learning_rate(step: int, total_steps: int, settings: Training) -> float:
+    """Linear warm-up, then half a cosine down to zero."""
+    warmup = max(1, round(settings.warmup * total_steps))
+    if step <= warmup:
+        return settings.lr * step / warmup
+    return settings.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total_steps - warmup)))
+
+
+def _check_finite(total: float, epoch: int, step: int, settings: Training, folder: Path) -> None:
+    if math.isfinite(total):
+        return
+    kept = (
+        f"the checkpoint of epoch {epoch - 1} is kept in {folder}"
+        if epoch > 1
+        else "no epoch had ended, so there is no checkpoint"
+    )
+    raise LossIsNotFinite(
+        f"the training loss became {total} in epoch {epoch}, by step {step}; {kept}. "
+        f"Lower training.lr (now {settings.lr:g}) or use compute.precision=float32"
+    )
