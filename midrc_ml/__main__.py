@@ -16,7 +16,11 @@ def main() -> None:
         return
     if verb not in VERBS:
         lines = [f"  {name:10} {what}" for name, what in VERBS.items()]
-        print("\n".join(["usage: midrc-ml VERB [settings]", "", *lines, "", "midrc-ml VERB --help says what a verb takes."]))
+        print(
+            "\n".join(
+                ["usage: midrc-ml VERB [settings]", "", *lines, "", "midrc-ml VERB --help says what a verb takes."]
+            )
+        )
         raise SystemExit(0 if verb in ("-h", "--help") else 2)
     sys.argv = [f"midrc-ml {verb}", *sys.argv[2:]]
     importlib.import_module(f"midrc_ml.{verb}").main()

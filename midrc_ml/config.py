@@ -97,9 +97,13 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return result
 
 
-def shareable_params(config: Mapping[str, Any]) -> dict[str, Any]:
+def shareable_params(config: DictConfig) -> dict[str, Any]:
     """The flattened config for a tracker: no path of this machine, no empty value."""
-    short = {name.removesuffix("._target_"): value for name, value in flat(config).items() if not name.endswith("._partial_")}
+    short = {
+        name.removesuffix("._target_"): value
+        for name, value in flat(_plain(config)).items()
+        if not name.endswith("._partial_")
+    }
     return {
         name: value
         for name, value in short.items()
@@ -117,12 +121,15 @@ def explain_hydra_error(error: Exception, overrides: Sequence[str]) -> str:
     missing = getattr(error, "missing_cfg_file", None)
     if missing and options is not None:
         group, _, name = str(missing).rpartition("/")
-        return f"{group}={name}: there is no such {group}{_near(name, options, prefix=f'{group}=')}; {group} is one of {', '.join(options)}"
+        near = _near(name, options, prefix=f"{group}=")
+        return f"{group}={name}: there is no such {group}{near}; {group} is one of {', '.join(options)}"
     key = re.search(r"Could not override '([^']+)'", text)
     if key:
         wrong = key.group(1).split("@")[0]
-        known = _known_keys([override for override in overrides if override.lstrip("+~").split("=")[0].split("@")[0] != wrong])
-        return f"{wrong}: there is no such setting{_near(wrong, known)}; `--cfg job` lists them all, +{wrong}=... adds a new one"
+        known = _known_keys(
+            [override for override in overrides if override.lstrip("+~").split("=")[0].split("@")[0] != wrong]
+        )
+        return f"{wrong}: there is no such setting{_near(wrong, known)}; `--cfg job` lists them all"
     must = re.search(r"You must specify '([^']+)'", text)
     if must:
         names = sorted(path.stem for path in (shipped_folder("configs") / must.group(1)).glob("*.yaml"))
@@ -146,9 +153,13 @@ def _known_keys(overrides: Sequence[str]) -> list[str]:
             config = compose("train", overrides=plain)
         except (HydraException, OmegaConfBaseException):
             return groups
-    container = OmegaConf.to_container(config, resolve=False)
+    return groups + sorted(flat(_plain(config)))
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    container = OmegaConf.to_container(config)
     assert isinstance(container, dict)
-    return groups + sorted(flat({str(key): value for key, value in container.items()}))
+    return {str(key): value for key, value in container.items()}
 
 
 def _near(name: str, known: Sequence[str], prefix: str = "") -> str:

@@ -12,7 +12,6 @@ import pandas as pd
 from midrc_ml.audits.leakage import patient_leakage, stop_on_failure
 from midrc_ml.cohorts.flow import CohortFlow
 from midrc_ml.cohorts.reader import CohortReader, Tables
-from midrc_ml.config import shareable_params
 from midrc_ml.evaluation.evaluate import Evaluation, Fairness, Results, evaluate_predictions
 from midrc_ml.evaluation.metrics import lower_is_better
 from midrc_ml.images.cache import CachedImages, ImageCache
@@ -44,12 +43,12 @@ def train_and_evaluate(
     seed: int,
     paths: Mapping[str, str],
     output_dir: Path,
-    config: Mapping[str, Any],
+    params: Mapping[str, object],
 ) -> Results:
     """Train one model for one task and say how good it is, overall and by group.
 
     The keyword arguments are the config's keys. output_dir: the run's folder; where it holds a run that was
-    cut off, that run goes on. config: the same settings as plain values, for the record.
+    cut off, that run goes on. params: the same settings as short texts, for the tracker.
 
     Raises:
         InputError: anything that the user can put right; what was done so far stays in `output_dir`.
@@ -77,7 +76,7 @@ def train_and_evaluate(
             flow.save(output_dir / "cohort_flow.json")
         Manifest.of(studies, {}).check_classes(task.kind)  # unreadable images may have emptied a part of a class
 
-        facts = _run_facts(task, tables, manifest, model, seed, config)
+        facts = _run_facts(task, tables, manifest, model, seed, params)
         tracking.start(facts, log_dir=Path(paths["log_dir"]).resolve(), run_id=folder.status.get("tracking_run_id"))
         folder.update(tracking_run_id=tracking.run_id, split_sha256=manifest.sha256)
         try:
@@ -85,7 +84,9 @@ def train_and_evaluate(
                 studies, cached, task, images, model, training, compute, tracking, seed, output_dir
             )
             save_predictions(predictions, output_dir / "predictions.parquet")
-            results = evaluate_predictions(predictions, task.metrics, kind=task.kind, evaluation=evaluation, fairness=fairness)
+            results = evaluate_predictions(
+                predictions, task.metrics, kind=task.kind, evaluation=evaluation, fairness=fairness
+            )
             results.save(output_dir)
             report = Report(
                 task_name=task.name,
@@ -107,8 +108,12 @@ def train_and_evaluate(
                 facts={**facts.tags, "split SHA-256": manifest.sha256, "model": facts.name, "seed": seed},
             )
             written = report.write(output_dir)
-            tables_written = [output_dir / name for name in ("metrics.json", "groups.json", "audit.json", "cohort_flow.json")]
-            tracking.finish(results.metrics, [*written, *tables_written, output_dir / "environment.json"], network, images.size)
+            tables_written = [
+                output_dir / name for name in ("metrics.json", "groups.json", "audit.json", "cohort_flow.json")
+            ]
+            tracking.finish(
+                results.metrics, [*written, *tables_written, output_dir / "environment.json"], network, images.size
+            )
         except BaseException as error:
             tracking.fail(type(error).__name__)
             raise
@@ -123,7 +128,7 @@ def _with_images(studies: pd.DataFrame, cached: CachedImages, flow: CohortFlow) 
 
 
 def _run_facts(
-    task: Task, tables: Tables, manifest: Manifest, model: Callable[..., Any], seed: int, config: Mapping[str, Any]
+    task: Task, tables: Tables, manifest: Manifest, model: Callable[..., Any], seed: int, params: Mapping[str, object]
 ) -> RunFacts:
     name = getattr(getattr(model, "func", model), "__name__", type(model).__name__)
     tags = {
@@ -137,7 +142,7 @@ def _run_facts(
     return RunFacts(
         experiment=f"midrc/{task.name}",
         name=f"{name}-{task.name}-seed{seed}-{manifest.sha256[:6]}",
-        params=shareable_params(config),
+        params=params,
         tags=tags,
         inputs={part: int((manifest.rows["part"] == part).sum()) for part in PARTS},
         split_sha256=manifest.sha256,
@@ -176,7 +181,13 @@ def _trained(
     check_contract(network, num_outputs=1, size=images.size)
     monitor = Monitor.of(training.monitor, task.metrics, lower_is_better=lower_is_better(training.monitor))
     precision = str(compute.autocast_dtype(device) or torch.float32).removeprefix("torch.")
-    log.info("Training on %s in %s, %d threads: at most %d epochs", device, precision, torch.get_num_threads(), training.epochs)
+    log.info(
+        "Training on %s in %s, %d threads: at most %d epochs",
+        device,
+        precision,
+        torch.get_num_threads(),
+        training.epochs,
+    )
     history: list[dict[str, Any]] = []
     checkpoints = output_dir / "checkpoints"
     target = Target.of(task.kind, data["train"].labels)
@@ -204,7 +215,9 @@ def _say_who_is_in(tables: Tables, manifest: Manifest, flow: CohortFlow) -> None
     for note in flow.notes:
         log.info("Note: %s", note)
     sizes = manifest.rows["part"].value_counts()
-    log.info("Split: %s studies, SHA-256 %s", ", ".join(f"{part} {sizes[part]}" for part in PARTS), manifest.sha256[:12])
+    log.info(
+        "Split: %s studies, SHA-256 %s", ", ".join(f"{part} {sizes[part]}" for part in PARTS), manifest.sha256[:12]
+    )
 
 
 def _say_results(results: Results, output_dir: Path, tables: Tables, tracking: RunTracker) -> None:

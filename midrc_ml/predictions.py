@@ -14,7 +14,9 @@ COLUMNS = (*ID_COLUMNS, "y_true", "y_score", *GROUP_COLUMNS)
 
 def predictions_table(studies: pd.DataFrame, y_score: np.ndarray) -> pd.DataFrame:
     """studies: ids, part, label and group columns, one row each. y_score: (study,), aligned with them."""
-    table = studies[[*ID_COLUMNS, *GROUP_COLUMNS]].assign(y_true=studies["label"].astype("float64"), y_score=np.asarray(y_score))
+    table = studies[[*ID_COLUMNS, *GROUP_COLUMNS]].assign(
+        y_true=studies["label"].astype("float64"), y_score=np.asarray(y_score)
+    )
     return checked_predictions(table[list(COLUMNS)])
 
 

@@ -18,7 +18,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from midrc_ml.config import explain_hydra_error, instantiated, load_config, register, save_config, shipped_folder
+from midrc_ml.config import (
+    explain_hydra_error,
+    instantiated,
+    load_config,
+    register,
+    save_config,
+    shareable_params,
+    shipped_folder,
+)
 from midrc_ml.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -65,13 +73,11 @@ def _composed(config: DictConfig) -> None:
 def _run(config: DictConfig, output_dir: Path) -> None:
     from midrc_ml.pipeline import train_and_evaluate
 
-    config = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+    OmegaConf.resolve(config)
     settings = instantiated(config)
     settings.pop("resume")
     save_config(config, output_dir)
-    plain = OmegaConf.to_container(config)
-    assert isinstance(plain, dict)
-    train_and_evaluate(**settings, output_dir=output_dir, config={str(key): value for key, value in plain.items()})
+    train_and_evaluate(**settings, output_dir=output_dir, params=shareable_params(config))
 
 
 def _resumed_folder(arguments: list[str]) -> Path | None:

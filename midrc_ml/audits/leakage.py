@@ -49,4 +49,6 @@ def stop_on_failure(audit: list[AuditEntry]) -> None:
     """
     failed = [entry for entry in audit if entry.status == "fail"]
     if failed:
-        raise InputError("audit: " + "; ".join(f"{entry.check}: {entry.evidence}; {entry.what_to_do}" for entry in failed))
+        raise InputError(
+            "audit: " + "; ".join(f"{entry.check}: {entry.evidence}; {entry.what_to_do}" for entry in failed)
+        )

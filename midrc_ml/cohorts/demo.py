@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -51,7 +51,9 @@ class DemoCohort:
 
     def __post_init__(self) -> None:
         if self.num_patients < MIN_PATIENTS:
-            raise InputError(f"cohort.num_patients is {self.num_patients}; the demo cohort needs at least {MIN_PATIENTS}")
+            raise InputError(
+                f"cohort.num_patients is {self.num_patients}; the demo cohort needs at least {MIN_PATIENTS}"
+            )
         if not 0 <= self.shortcut <= 1:
             raise InputError(f"cohort.shortcut is {self.shortcut}; it must lie between 0 (none) and 1 (strong)")
 
@@ -94,14 +96,11 @@ def write_cohort(patients: DemoPatients, root: Path) -> None:
     root.mkdir(parents=True)
     films = patients.films.to_dict("records")
     write = partial(write_series, str(root / "images"))
-    facts: dict[str, tuple[str, str]] = {}
     if len(films) < _POOL_FROM:
-        written = map(write, films)
-        facts = {name: (str(len(content)), hashlib.md5(content).hexdigest()) for name, content in written}
+        facts = _facts(map(write, films))
     else:
         with ProcessPoolExecutor(max_workers=_num_processes(), mp_context=get_context("forkserver")) as pool:
-            written = pool.map(write, films, chunksize=16)
-            facts = {name: (str(len(content)), hashlib.md5(content).hexdigest()) for name, content in written}
+            facts = _facts(pool.map(write, films, chunksize=16))
     for node, frame in patients.nodes.items():
         if node.endswith("_series_file"):
             frame = frame.assign(
@@ -112,6 +111,11 @@ def write_cohort(patients: DemoPatients, root: Path) -> None:
         lines = ["\t".join(map(str, frame.columns)), *("\t".join(row) for row in frame.astype("str").to_numpy())]
         (root / f"{PROJECT}_{node}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (root / "README.txt").write_text(_README, encoding="utf-8")
+
+
+def _facts(written: Iterable[tuple[str, bytes]]) -> dict[str, tuple[str, str]]:
+    """{file name: (size, MD5)}, as the series_file nodes of an export give them."""
+    return {name: (str(len(content)), hashlib.md5(content).hexdigest()) for name, content in written}
 
 
 def _num_processes() -> int:

@@ -26,7 +26,9 @@ LABEL = "SYNTHETIC - drawn by midrc_ml, no patient"
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same seed writes the same bytes
 
 
-def draw_film(severity: float, *, shape: tuple[int, int], anatomy_seed: int, film_seed: int, lateral: bool = False) -> np.ndarray:
+def draw_film(
+    severity: float, *, shape: tuple[int, int], anatomy_seed: int, film_seed: int, lateral: bool = False
+) -> np.ndarray:
     """A chest film of `shape` (rows, columns), float32 in 0..1, whose lungs are as opaque as `severity` says.
 
     The same `anatomy_seed` draws the same person; `film_seed` changes position, exposure and noise.
@@ -54,7 +56,9 @@ def draw_film(severity: float, *, shape: tuple[int, int], anatomy_seed: int, fil
     lower_outer = np.clip(0.35 + 0.9 * (y - 0.2) + 0.6 * np.abs(x - 0.5), 0, 1.3)
     burden = 1 / (1 + np.exp(-1.1 * (severity - 0.6)))
     opacity = lungs * np.clip(burden * lower_outer * (0.85 + 0.45 * patches), 0, 1)
-    picture = picture - air * (1 - 0.85 * opacity) + 0.035 * ribs + 0.16 * spine + 0.20 * heart_shadow * (1 - 0.3 * lungs)
+    picture = (
+        picture - air * (1 - 0.85 * opacity) + 0.035 * ribs + 0.16 * spine + 0.20 * heart_shadow * (1 - 0.3 * lungs)
+    )
     noise = cv2.GaussianBlur(film.standard_normal(shape, dtype=np.float32), (0, 0), 0.8)
     picture = film.normal(1, 0.05) * picture + film.normal(0, 0.02) + 0.02 * noise
     return np.clip(picture, 0, 1).astype(np.float32)
@@ -104,7 +108,11 @@ def _dicom(picture: np.ndarray, film: dict[str, Any], site: Site) -> Dataset:
     data = Dataset()
     is_cr = site.modality == "CR"
     data.SOPClassUID = ComputedRadiographyImageStorage if is_cr else DigitalXRayImageStorageForPresentation
-    data.SOPInstanceUID, data.StudyInstanceUID, data.SeriesInstanceUID = film["sop_uid"], film["study_uid"], film["series_uid"]
+    data.SOPInstanceUID, data.StudyInstanceUID, data.SeriesInstanceUID = (
+        film["sop_uid"],
+        film["study_uid"],
+        film["series_uid"],
+    )
     data.PatientID, data.PatientName, data.PatientComments = film["case_id"], "SYNTHETIC", LABEL
     data.PatientIdentityRemoved, data.LongitudinalTemporalInformationModified = "YES", "MODIFIED"
     data.StudyDate, data.StudyTime, data.AccessionNumber, data.StudyID = "19600101", "000000", "", ""
@@ -118,7 +126,10 @@ def _dicom(picture: np.ndarray, film: dict[str, Any], site: Site) -> Dataset:
     data.WindowCenter, data.WindowWidth = top / 2, top
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.file_meta.MediaStorageSOPClassUID, data.file_meta.MediaStorageSOPInstanceUID = data.SOPClassUID, data.SOPInstanceUID
+    data.file_meta.MediaStorageSOPClassUID, data.file_meta.MediaStorageSOPInstanceUID = (
+        data.SOPClassUID,
+        data.SOPInstanceUID,
+    )
     data.file_meta.ImplementationClassUID = generate_uid(UID_PREFIX, ["implementation"])
     data.PixelData = pixels.tobytes()
     data["PixelData"].VR = "OW"

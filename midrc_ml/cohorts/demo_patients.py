@@ -106,13 +106,17 @@ def _stays(patients: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
             "discharge": np.where(admitted & ~still_there, discharge, np.nan),
             "icu_admission": np.where(icu, icu_admission, np.nan),
             "icu_discharge": np.where(icu, icu_discharge, np.nan),
-            "discharge_type": np.where(died, "Deceased", np.where(still_there | ~admitted, "", rng.choice(_HOME, count))),
+            "discharge_type": np.where(
+                died, "Deceased", np.where(still_there | ~admitted, "", rng.choice(_HOME, count))
+            ),
             "ventilated": icu & (rng.random(count) < 0.6),
         }
     )
 
 
-def _films(patients: pd.DataFrame, stays: pd.DataFrame, rng: np.random.Generator, *, shortcut: float, seed: int) -> pd.DataFrame:
+def _films(
+    patients: pd.DataFrame, stays: pd.DataFrame, rng: np.random.Generator, *, shortcut: float, seed: int
+) -> pd.DataFrame:
     """One to four studies a patient: the first around admission, the next ones days later, some in the ICU."""
     count = len(patients)
     number = rng.choice([1, 2, 3, 4], count, p=[0.34, 0.36, 0.20, 0.10])
@@ -152,7 +156,9 @@ def _films(patients: pd.DataFrame, stays: pd.DataFrame, rng: np.random.Generator
     return pd.DataFrame(rows)
 
 
-def _nodes(patients: pd.DataFrame, stays: pd.DataFrame, films: pd.DataFrame, rng: np.random.Generator) -> dict[str, pd.DataFrame]:
+def _nodes(
+    patients: pd.DataFrame, stays: pd.DataFrame, films: pd.DataFrame, rng: np.random.Generator
+) -> dict[str, pd.DataFrame]:
     sends_visits = (patients["site"] != UNKNOWN_SITE).to_numpy()
     over_89 = (patients["age"] > 89).to_numpy()
     # The exporter writes whole ages as 59.0 and, for people over 89, no age but a mark.

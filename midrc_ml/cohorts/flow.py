@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 NO_SITE = "Not Reported"
 
@@ -65,6 +67,11 @@ class CohortFlow:
     def save(self, path: Path) -> None:
         """Write the flow as JSON."""
         path.write_text(json.dumps(self.as_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+def reason_where(holds: ArrayLike, reason: str, index: pd.Index) -> pd.Series:
+    """`reason` where `holds`, missing elsewhere: what `CohortFlow.step` takes."""
+    return pd.Series([reason if hold else None for hold in np.asarray(holds, dtype=bool)], index=index, dtype=object)
 
 
 def _site(frame: pd.DataFrame) -> pd.Series:

@@ -119,7 +119,9 @@ def _series(export: Export, root: Path, notes: list[str]) -> pd.DataFrame | None
     files, twice = find_series_files(root, node["file_name"])
     if twice:
         notes.append(f"{twice} series lie both as a ZIP and unpacked; each is counted once, from the ZIP")
-    study = node["study_uid"].fillna(pd.Series([names[0] if names else None for names in node["imaging_studies.submitter_id"]]))
+    study = node["study_uid"].fillna(
+        pd.Series([names[0] if names else None for names in node["imaging_studies.submitter_id"]])
+    )
     if "imaging_study" in export.nodes:
         # A study's submitter_id may be its uid or <case>_<uid>: the imaging_study node knows which.
         studies = export.nodes["imaging_study"]
@@ -174,7 +176,10 @@ def _visits(node: pd.DataFrame, notes: list[str]) -> list[pd.DataFrame]:
         start, end = node[f"days_to_{name}_admission"], node[f"days_to_{name}_discharge"]
         no_start = start.isna() & end.notna()
         reversed_days = end < start
-        for wrong, words in ((no_start, "have a discharge day but no admission day"), (reversed_days, "end before they start")):
+        for wrong, words in (
+            (no_start, "have a discharge day but no admission day"),
+            (reversed_days, "end before they start"),
+        ):
             if wrong.any():
                 notes.append(f"visit: {int(wrong.sum())} {name} stays {words}; they are left out")
         value = node["discharge_type"] if kind == "hospital_stay" else None

@@ -48,7 +48,9 @@ def read_export(root: Path) -> Export:
     for path in paths:
         where = str(path.relative_to(root))
         try:
-            frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE, encoding="utf-8-sig")
+            frame = pd.read_csv(
+                path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE, encoding="utf-8-sig"
+            )
         except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
             problems.append(f"{where}: not a readable TSV ({str(error).strip()}); export it again")
             continue
@@ -73,7 +75,9 @@ def read_export(root: Path) -> Export:
         together = pd.concat(frames, ignore_index=True)
         once = together[~together.astype("str").duplicated()].reset_index(drop=True)
         if len(once) < len(together):
-            notes.append(f"{node}: {len(together) - len(once)} rows stand in the files more than once and are taken once")
+            notes.append(
+                f"{node}: {len(together) - len(once)} rows stand in the files more than once and are taken once"
+            )
         nodes[node] = once
     return Export(nodes=nodes, notes=tuple(notes))
 

@@ -1,8 +1,8 @@
 """`cohort=ralo`: 2,373 AP chest radiographs, each read by two radiologists.
 
 Source: Cohen et al., "Radiographic Assessment of Lung Opacity Score Dataset", doi 10.5281/zenodo.4633999.
-The table has two header rows: column 6 and 7 are reader 1's totals, 14 and 15 reader 2's. A study's id is
-its row number, which also names its image and stands in the published test list.
+The table has two header rows; the second names the columns, the totals once for each reader. A study's id
+is its row number, which also names its image and stands in the published test list.
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,8 @@ from midrc_ml.cohorts.reader import Tables
 from midrc_ml.errors import InputError, TableError
 
 _HEADER_ROWS = 2
-_TOTALS = (
-    ("reader_1", "geographic_extent", 6),
-    ("reader_1", "opacity", 7),
-    ("reader_2", "geographic_extent", 14),
-    ("reader_2", "opacity", 15),
-)
+_TOTALS = {"geographic_extent": "Total GEOGRAPHIC", "opacity": "Total OPACITY"}
+_READERS = ("reader_1", "reader_2")
 _HIGHEST = 8
 
 
@@ -50,28 +46,32 @@ class RaloCohort:
         folder = Path(self.data_dir).expanduser().resolve() / "ralo"
         path = folder / "ralo-dataset-metadata.csv"
         if not path.is_file():
-            raise InputError(f"cohort=ralo: no {path}; download doi 10.5281/zenodo.4633999 into it, or set MIDRC_ML_DATA")
-        rows = pd.read_csv(path, skiprows=_HEADER_ROWS, header=None, dtype=str, keep_default_na=False)
-        needed = max(column for _, _, column in _TOTALS)
-        if rows.shape[1] <= needed:
-            raise TableError([f"{path.name}: {rows.shape[1]} columns; the RALO table has at least {needed + 1}"])
+            raise InputError(f"cohort=ralo: no {path}; download doi 10.5281/zenodo.4633999, or set MIDRC_ML_DATA")
+        table = pd.read_csv(path, header=None, dtype=str, keep_default_na=False)
+        names, rows = list(table.iloc[_HEADER_ROWS - 1]), table[_HEADER_ROWS:].reset_index(drop=True)
         study_id = pd.Series([str(number) for number in range(len(rows))])
         images = {file.stem: str(file) for file in (folder / "images").glob("*.jpg")}
         readings, problems = [], []
-        for reader, name, column in _TOTALS:
-            value = pd.to_numeric(rows[column].replace("", None), errors="coerce")
-            bad = ((rows[column] != "") & value.isna()) | (value < 0) | (value > _HIGHEST)
-            if bad.any():
-                lines = ", ".join(str(row + _HEADER_ROWS + 1) for row in rows.index[bad][:5])
-                problems.append(
-                    f"{path.name}: {int(bad.sum())} totals of {reader} are not numbers of 0 to {_HIGHEST} (lines {lines})"
-                )
-            readings.append(
-                pd.DataFrame({"study_id": study_id, "series_id": study_id, "reader": reader, "name": name, "value": value})
-            )
+        for name, title in _TOTALS.items():
+            places = [place for place, found in enumerate(names) if found == title]
+            if len(places) != len(_READERS):
+                problems.append(f"{path.name}: {len(places)} columns {title!r}; one for each of two readers is needed")
+                continue
+            for reader, place in zip(_READERS, places, strict=True):
+                value = pd.to_numeric(rows[place].replace("", None), errors="coerce")
+                bad = ((rows[place] != "") & value.isna()) | (value < 0) | (value > _HIGHEST)
+                if bad.any():
+                    lines = ", ".join(str(row + _HEADER_ROWS + 1) for row in rows.index[bad][:5])
+                    problems.append(
+                        f"{path.name}: {title!r} of {reader} must be 0 to {_HIGHEST}; {int(bad.sum())} rows are not "
+                        f"(lines {lines})"
+                    )
+                ids = {"study_id": study_id, "series_id": study_id}
+                readings.append(pd.DataFrame({**ids, "reader": reader, "name": name, "value": value}))
         if problems:
             raise TableError(problems)
-        patient = rows[0]
+        patient = rows[names.index("Subject_ID")]
+        unused = len(images) - int(study_id.isin(list(images)).sum())
         return Tables.checked(
             origin="RALO radiographs",
             cases=pd.DataFrame(
@@ -79,11 +79,17 @@ class RaloCohort:
             ),
             studies=pd.DataFrame({"study_id": study_id, "case_id": patient, "modality": "DX"}),
             series=pd.DataFrame(
-                {"series_id": study_id, "study_id": study_id, "modality": "DX", "view": "AP", "file": study_id.map(images)}
+                {
+                    "series_id": study_id,
+                    "study_id": study_id,
+                    "modality": "DX",
+                    "view": "AP",
+                    "file": study_id.map(images),
+                }
             ),
             readings=pd.concat(readings, ignore_index=True),
-            absent=dict.fromkeys(("hospital_stay", "icu_stay", "covid_test", "death", "ventilation"), "RALO has no clinical data"),
-            notes=(f"{len(images) - int(study_id.isin(images).sum())} image files belong to no row of the table",)
-            if len(images) > int(study_id.isin(images).sum())
-            else (),
+            absent=dict.fromkeys(
+                ("hospital_stay", "icu_stay", "covid_test", "death", "ventilation"), "RALO has no clinical data"
+            ),
+            notes=(f"{unused} image files belong to no row of the table",) if unused else (),
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from midrc_ml.cohorts.flow import CohortFlow
+from midrc_ml.cohorts.flow import CohortFlow, reason_where
 from midrc_ml.cohorts.reader import Tables
 
 # MIDRC's sequestration bands (MIDRC/Stratified_Sampling); the upper bound is exclusive.
@@ -55,12 +55,16 @@ def select_studies(tables: Tables, selection: Selection, flow: CohortFlow) -> pd
     # An age at imaging that was not sent is taken from the case; both are in whole years.
     studies["age"] = studies["age"].fillna(studies["age_at_index"])
     no_case = studies["patient_id"].isna()
-    studies = flow.step("in the case table", studies, _reasons(no_case, "its case is in no case table"))
+    studies = flow.step(
+        "in the case table", studies, reason_where(no_case, "its case is in no case table", studies.index)
+    )
 
     series = tables.series[tables.series["modality"].isin(list(selection.modalities))]
     wanted = " or ".join(selection.modalities)
     has_modality = studies["study_id"].isin(series["study_id"])
-    studies = flow.step(f"has a {wanted} series", studies, _reasons(~has_modality, f"no {wanted} series"))
+    studies = flow.step(
+        f"has a {wanted} series", studies, reason_where(~has_modality, f"no {wanted} series", studies.index)
+    )
 
     if selection.views:
         allowed = series["view"].isin(list(selection.views))
@@ -69,16 +73,18 @@ def select_studies(tables: Tables, selection: Selection, flow: CohortFlow) -> pd
         series = series[allowed]
         has_view = studies["study_id"].isin(series["study_id"])
         words = " or ".join(selection.views)
-        studies = flow.step("frontal", studies, _reasons(~has_view, f"no {words} view"))
+        studies = flow.step("frontal", studies, reason_where(~has_view, f"no {words} view", studies.index))
 
     if selection.min_age is not None:
-        reasons = _reasons(studies["age"] < selection.min_age, f"younger than {selection.min_age:g} years")
+        reasons = reason_where(
+            studies["age"] < selection.min_age, f"younger than {selection.min_age:g} years", studies.index
+        )
         reasons[studies["age"].isna()] = "age not recorded"
         studies = flow.step(f"{selection.min_age:g} years or older", studies, reasons)
 
     with_file = series[series["file"].notna()]
     has_file = studies["study_id"].isin(with_file["study_id"])
-    studies = flow.step("has an image file", studies, _reasons(~has_file, "no image file found"))
+    studies = flow.step("has an image file", studies, reason_where(~has_file, "no image file found", studies.index))
 
     ordered = with_file.assign(no_view=with_file["view"].isna()).sort_values(["study_id", "no_view", "series_id"])
     first = ordered.drop_duplicates("study_id")
@@ -90,8 +96,3 @@ def select_studies(tables: Tables, selection: Selection, flow: CohortFlow) -> pd
     for column in GROUP_COLUMNS:
         studies[column] = studies[column].fillna(NOT_REPORTED)
     return studies.sort_values(["patient_id", "study_id"]).reset_index(drop=True)
-
-
-def _reasons(excluded: pd.Series, reason: str) -> pd.Series:
-    """`reason` where `excluded` is true, missing elsewhere."""
-    return pd.Series(np.where(excluded, reason, None), index=excluded.index, dtype=object)

@@ -43,7 +43,7 @@ class StudyDataset(Dataset):
         item = {**self.data[index], "image": image, "label": self.labels[index]}
         return self.transform(item) if self.transform else item
 
-    def __getitems__(self, indices: Sequence[int]) -> dict[str, Any]:
+    def __getitems__(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
         """One batch: image uint8 (study, 1, row, column), label float32 (study,), study_id, index."""
         rows = np.asarray(indices, dtype=np.int64)
         if self.transform:
@@ -52,7 +52,12 @@ class StudyDataset(Dataset):
         else:
             images = torch.from_numpy(self.images.gather(self.positions[rows])).unsqueeze(1)
         index = torch.from_numpy(rows)
-        return {"image": images, "label": self.labels[index], "study_id": [self.study_ids[row] for row in rows], "index": index}
+        return {
+            "image": images,
+            "label": self.labels[index],
+            "study_id": [self.study_ids[row] for row in rows],
+            "index": index,
+        }
 
 
 def batches(

@@ -137,7 +137,9 @@ def _rows(
     return [_row(name, value, intervals.get(name, nothing), chosen, kind, method) for name, value in values.items()]
 
 
-def _row(name: str, value: float, interval: Interval, studies: pd.DataFrame, kind: str, method: str | None = None) -> Row:
+def _row(
+    name: str, value: float, interval: Interval, studies: pd.DataFrame, kind: str, method: str | None = None
+) -> Row:
     return {
         "metric": name,
         "value": None if math.isnan(value) else value,

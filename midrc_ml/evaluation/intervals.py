@@ -77,13 +77,17 @@ def scored_draws(
     if "sample_weight" in inspect.signature(metric).parameters:
         return np.atleast_1d(np.asarray(metric(y_true, y_score, sample_weight=weights), dtype=np.float64))
     repeats = weights.astype(np.int64)
-    return np.array([metric(np.repeat(y_true, times), np.repeat(y_score, times)) for times in repeats], dtype=np.float64)
+    return np.array(
+        [metric(np.repeat(y_true, times), np.repeat(y_score, times)) for times in repeats], dtype=np.float64
+    )
 
 
 def _interval(drawn: NDArray[np.float64], confidence: float) -> Interval:
     undefined = int(np.isnan(drawn).sum())
     if undefined > MAX_UNDEFINED * len(drawn):
-        return Interval(None, None, f"{undefined} of {len(drawn)} bootstrap draws have no value: too few patients of one class")
+        return Interval(
+            None, None, f"{undefined} of {len(drawn)} bootstrap draws have no value: too few patients of one class"
+        )
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(drawn, [tail, 1 - tail])
     return Interval(float(low), float(high))

@@ -42,13 +42,17 @@ def brier_loss(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLik
     return _mean((_floats(y_score) - _floats(y_true)) ** 2, sample_weight)
 
 
-def sensitivity(y_true: ArrayLike, y_score: ArrayLike, *, threshold: float, sample_weight: ArrayLike | None = None) -> Any:
+def sensitivity(
+    y_true: ArrayLike, y_score: ArrayLike, *, threshold: float, sample_weight: ArrayLike | None = None
+) -> Any:
     """Share of the positives with a score of at least `threshold`."""
     positive = _floats(y_true)
     return _share_of(positive, _floats(y_score) >= threshold, threshold, sample_weight)
 
 
-def specificity(y_true: ArrayLike, y_score: ArrayLike, *, threshold: float, sample_weight: ArrayLike | None = None) -> Any:
+def specificity(
+    y_true: ArrayLike, y_score: ArrayLike, *, threshold: float, sample_weight: ArrayLike | None = None
+) -> Any:
     """Share of the negatives with a score below `threshold`."""
     negative = 1 - _floats(y_true)
     return _share_of(negative, _floats(y_score) < threshold, threshold, sample_weight)
@@ -89,7 +93,9 @@ def _weights(y_true: ArrayLike, sample_weight: ArrayLike | None) -> Array:
 def _share_of(members: Array, called: NDArray[np.bool_], threshold: float, sample_weight: ArrayLike | None) -> Any:
     """Share of `members` (1 or 0 a study) that are `called`; NaN where there is no threshold."""
     weight = _weights(members, sample_weight)
-    return _ratio((weight * (members * called)).sum(axis=-1), (weight * members).sum(axis=-1) * (not np.isnan(threshold)))
+    return _ratio(
+        (weight * (members * called)).sum(axis=-1), (weight * members).sum(axis=-1) * (not np.isnan(threshold))
+    )
 
 
 def _mean(values: Array, sample_weight: ArrayLike | None) -> Any:

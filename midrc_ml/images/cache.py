@@ -93,7 +93,9 @@ class ImageCache:
             for name in names
         ]
         pixels = self.recipe.size**2
-        shaped = [shard[: len(shard) // pixels * pixels].reshape(-1, self.recipe.size, self.recipe.size) for shard in shards]
+        shaped = [
+            shard[: len(shard) // pixels * pixels].reshape(-1, self.recipe.size, self.recipe.size) for shard in shards
+        ]
         number = {name: position for position, name in enumerate(names)}
         place = np.array(
             [
@@ -102,7 +104,9 @@ class ImageCache:
             ],
             dtype=np.int64,
         ).reshape(-1, 2)
-        reasons = [None if record >= 0 else str(reason) for record, reason in zip(rows["record"], rows["reason"], strict=True)]
+        reasons = [
+            None if record >= 0 else str(reason) for record, reason in zip(rows["record"], rows["reason"], strict=True)
+        ]
         return CachedImages(shards=shaped, place=place, reasons=reasons, size=self.recipe.size)
 
     def _index(self) -> pd.DataFrame:
@@ -127,15 +131,22 @@ class ImageCache:
             for number, start in enumerate(range(0, len(files), SHARD_RECORDS), start=max(taken, default=-1) + 1):
                 chunk = files[start : start + SHARD_RECORDS]
                 decoded = pool.map(decode, chunk, chunksize=8) if pool else map(decode, chunk)
-                rows, failed = self._write_shard(f"{number:04d}", list(decoded))
+                failed = self._write_shard(f"{number:04d}", list(decoded))
                 done = min(start + SHARD_RECORDS, len(files))
                 rate = done / (time.monotonic() - started)
-                log.info("Image cache: %d of %d files, %.0f files/s, %d of this shard unreadable", done, len(files), rate, failed)
+                log.info(
+                    "Image cache: %d of %d files, %.0f files/s, %d of this shard unreadable",
+                    done,
+                    len(files),
+                    rate,
+                    failed,
+                )
         finally:
             if pool:
                 pool.shutdown(cancel_futures=True)
 
-    def _write_shard(self, name: str, decoded: Sequence[tuple[dict[str, object], bytes | None]]) -> tuple[int, int]:
+    def _write_shard(self, name: str, decoded: Sequence[tuple[dict[str, object], bytes | None]]) -> int:
+        """Write one shard; how many of its files could not be used."""
         rows, record = [], 0
         with open(self.folder / f"{name}.u8", "wb") as pixels:
             for row, content in decoded:
@@ -150,7 +161,7 @@ class ImageCache:
         unfinished = self.folder / f"{name}.unfinished"
         pd.DataFrame(rows, columns=list(_INDEX_COLUMNS)).to_parquet(unfinished, index=False)
         unfinished.rename(self.folder / f"{name}.parquet")
-        return len(rows), len(rows) - record
+        return len(rows) - record
 
 
 def _decode(file: str, *, recipe: Recipe) -> tuple[dict[str, object], bytes | None]:

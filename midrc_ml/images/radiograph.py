@@ -51,7 +51,9 @@ def _read_dicom(content: bytes) -> Radiograph:
         raise ImageError("a DICOM file without PixelData (cut off, or not an image)")
     photometric = str(data.get("PhotometricInterpretation", ""))
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        raise ImageError(f"PhotometricInterpretation is {photometric or 'absent'}; a radiograph is MONOCHROME1 or MONOCHROME2")
+        raise ImageError(
+            f"PhotometricInterpretation is {photometric or 'absent'}; a radiograph is MONOCHROME1 or MONOCHROME2"
+        )
     try:
         stored = data.pixel_array
     except (ValueError, RuntimeError, AttributeError, NotImplementedError, KeyError, IndexError) as error:

@@ -57,7 +57,9 @@ class Recipe:
             pixels = cv2.copyMakeBorder(pixels, *edges, cv2.BORDER_CONSTANT, value=float(pixels.min()))
         # INTER_AREA is the exact area mean when it shrinks; it anti-aliases, bilinear does not.
         small = cv2.resize(pixels, (self.size, self.size), interpolation=cv2.INTER_AREA).astype(np.float32)
-        low, high = radiograph.window if self.window == "header" and radiograph.window else np.percentile(small, PERCENTILES)
+        low, high = (
+            radiograph.window if self.window == "header" and radiograph.window else np.percentile(small, PERCENTILES)
+        )
         if not high > low:
             low, high = float(small.min()), float(small.max())
         if not high > low:

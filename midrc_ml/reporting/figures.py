@@ -38,10 +38,14 @@ def flow_diagram(flow: Mapping[str, Any], path: Path) -> None:
         if position:
             excluded = steps[position - 1]["excluded"]
             lines = [f"{entry['n']:,}  {entry['reason']}" for entry in excluded]
-            axes.annotate("", (1.85, middle + 0.35), (1.85, top + 0.52), arrowprops={"arrowstyle": "-|>", "color": GREY})
+            axes.annotate(
+                "", (1.85, middle + 0.35), (1.85, top + 0.52), arrowprops={"arrowstyle": "-|>", "color": GREY}
+            )
             if lines:
                 _box(axes, 4.2, middle - height / 2 + 0.06, 6.2, height - 0.12, "\n".join(lines), GREY, left=True)
-                axes.annotate("", (4.15, middle + 0.36), (1.85, middle + 0.36), arrowprops={"arrowstyle": "-|>", "color": GREY})
+                axes.annotate(
+                    "", (4.15, middle + 0.36), (1.85, middle + 0.36), arrowprops={"arrowstyle": "-|>", "color": GREY}
+                )
         top -= height + 0.45
     _save(figure, path)
 
@@ -75,7 +79,9 @@ def roc_curve_figure(y_true: np.ndarray, y_score: np.ndarray, caption: str, path
 
 def calibration_figure(y_true: np.ndarray, y_score: np.ndarray, label: str, path: Path) -> None:
     """Mean of the truth against mean of the score, in groups of equal size."""
-    groups = [rows for rows in np.array_split(np.argsort(y_score, kind="stable"), min(_NUM_BINS, len(y_score))) if len(rows)]
+    groups = [
+        rows for rows in np.array_split(np.argsort(y_score, kind="stable"), min(_NUM_BINS, len(y_score))) if len(rows)
+    ]
     predicted, seen = [y_score[rows].mean() for rows in groups], [y_true[rows].mean() for rows in groups]
     ends = [min(*predicted, *seen), max(*predicted, *seen)]
     figure, axes = plt.subplots(figsize=(3.9, 3.7), dpi=_DPI)
@@ -107,7 +113,9 @@ def group_figure(rows: Sequence[Mapping[str, Any]], overall: Mapping[str, Any], 
     _save(figure, path)
 
 
-def _box(axes: Axes, x: float, y: float, width: float, height: float, words: str, color: str, *, left: bool = False) -> None:
+def _box(
+    axes: Axes, x: float, y: float, width: float, height: float, words: str, color: str, *, left: bool = False
+) -> None:
     axes.add_patch(FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0.02", fill=False, edgecolor=color))
     place = x + (0.12 if left else width / 2)
     axes.text(place, y + height / 2, words, ha="left" if left else "center", va="center", fontsize=8.5)

@@ -52,7 +52,9 @@ class Report:
         figures.learning_curves(self.history, self.monitor, place / "learning.png")
         if self.kind == "binary":
             figures.roc_curve_figure(y_true, y_score, interval_text(overall), place / "performance.png")
-        figures.calibration_figure(y_true, y_score, "risk" if self.kind == "binary" else self.unit, place / "calibration.png")
+        figures.calibration_figure(
+            y_true, y_score, "risk" if self.kind == "binary" else self.unit, place / "calibration.png"
+        )
         if group_rows:
             figures.group_figure(group_rows, overall, place / "groups.png")
         pictures = {path.stem: base64.b64encode(path.read_bytes()).decode() for path in sorted(place.glob("*.png"))}
@@ -102,7 +104,9 @@ def interval_text(row: Row) -> str:
     """`auroc 0.812 [0.744, 0.871]`; the reason where there is no value or no interval."""
     if row["value"] is None:
         return f"{row['metric']} not estimable ({row['reason']})"
-    between = f" [{row['low']:.3f}, {row['high']:.3f}]" if row["low"] is not None else f" (no interval: {row['reason']})"
+    between = (
+        f" [{row['low']:.3f}, {row['high']:.3f}]" if row["low"] is not None else f" (no interval: {row['reason']})"
+    )
     return f"{row['metric']} {row['value']:.3f}{between}"
 
 
@@ -125,5 +129,7 @@ def _markdown_table(rows: Sequence[Row]) -> str:
 
 def _html_table(rows: Sequence[Row]) -> Markup:
     lines = [("th", _HEADER), *(("td", _cells(row)) for row in rows)]
-    body = "".join("<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>" for tag, cells in lines)
+    body = "".join(
+        "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>" for tag, cells in lines
+    )
     return Markup(f"<table>{body}</table>")

@@ -17,7 +17,17 @@ from filelock import FileLock, Timeout
 import midrc_ml
 from midrc_ml.errors import InputError
 
-_PACKAGES = ("torch", "monai", "mlflow", "hydra-core", "pydicom", "numpy", "pandas", "scikit-learn", "opencv-python-headless")
+_PACKAGES = (
+    "torch",
+    "monai",
+    "mlflow",
+    "hydra-core",
+    "pydicom",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "opencv-python-headless",
+)
 STATUS, ENVIRONMENT = "status.json", "environment.json"
 
 
@@ -55,7 +65,9 @@ class RunFolder:
             self.update(state="finished", ended=_now())
         except BaseException as error:
             self.update(
-                state="failed", ended=_now(), reason=str(error) if isinstance(error, InputError) else type(error).__name__
+                state="failed",
+                ended=_now(),
+                reason=str(error) if isinstance(error, InputError) else type(error).__name__,
             )
             raise
         finally:
@@ -81,7 +93,7 @@ def write_environment(folder: Path) -> None:
 
 def environment() -> dict[str, Any]:
     """Versions of what computes, the commit and whether it was changed, the kind of machine."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in _PACKAGES:
         try:
             versions[name] = importlib.metadata.version(name)

@@ -45,12 +45,19 @@ class ByPatient:
     def __post_init__(self) -> None:
         total = sum(self.fractions.values())
         if not set(self.fractions) <= set(PARTS) or min(self.fractions.values()) < 0 or abs(total - 1) > 1e-6:
-            raise InputError(f"split.fractions is {dict(self.fractions)}; it must name {', '.join(PARTS)} and add up to 1")
+            raise InputError(
+                f"split.fractions is {dict(self.fractions)}; it must name {', '.join(PARTS)} and add up to 1"
+            )
 
     @property
     def query(self) -> Mapping[str, object]:
         """The settings: rule, seed, fractions, strata."""
-        return {"split": "by_patient", "seed": self.seed, "fractions": dict(self.fractions), "stratify": list(self.stratify)}
+        return {
+            "split": "by_patient",
+            "seed": self.seed,
+            "fractions": dict(self.fractions),
+            "stratify": list(self.stratify),
+        }
 
     def assign(self, studies: pd.DataFrame) -> pd.DataFrame:
         """`studies` with a `part`, the same for all studies of a patient."""
@@ -77,7 +84,12 @@ class PublishedTest:
     @property
     def query(self) -> Mapping[str, object]:
         """The settings; the list itself speaks through the rows of the manifest."""
-        return {"split": "published_test", "seed": self.seed, "validation": self.validation, "stratify": list(self.stratify)}
+        return {
+            "split": "published_test",
+            "seed": self.seed,
+            "validation": self.validation,
+            "stratify": list(self.stratify),
+        }
 
     def assign(self, studies: pd.DataFrame) -> pd.DataFrame:
         """`studies` with a `part`.
@@ -94,8 +106,8 @@ class PublishedTest:
         unknown = ids - set(studies["study_id"])
         if unknown:
             raise InputError(
-                f"split.test_ids lists {len(ids)} studies, {len(unknown)} of which are not among the {len(studies)} labelled "
-                f"studies (e.g. {', '.join(sorted(unknown)[:5])}); the published test set must be complete"
+                f"split.test_ids lists {len(ids)} studies, {len(unknown)} of which are not among the {len(studies)} "
+                f"labelled ones (e.g. {', '.join(sorted(unknown)[:5])}); the published test set must be complete"
             )
         both = set(studies.loc[is_test, "patient_id"]) & set(studies.loc[~is_test, "patient_id"])
         if both:
@@ -103,7 +115,9 @@ class PublishedTest:
                 f"split.test_ids puts {len(both)} patients into the test part and elsewhere; a patient belongs to one part"
             )
         rest = ByPatient(
-            fractions={"train": 1 - self.validation, "validation": self.validation}, stratify=self.stratify, seed=self.seed
+            fractions={"train": 1 - self.validation, "validation": self.validation},
+            stratify=self.stratify,
+            seed=self.seed,
         ).assign(studies[~is_test])
         return studies.assign(part=rest["part"].reindex(studies.index).fillna("test"))
 

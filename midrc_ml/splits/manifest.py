@@ -46,7 +46,9 @@ class Manifest:
         """SHA-256 over the sorted rows and what they are about."""
         digest = hashlib.sha256(json.dumps(self.about, sort_keys=True, default=str).encode())
         for row in self.rows.itertuples(index=False):
-            digest.update("\x1f".join([row.patient_id, row.case_id, row.study_id, row.part, repr(float(row.label))]).encode())
+            digest.update(
+                "\x1f".join([row.patient_id, row.case_id, row.study_id, row.part, repr(float(row.label))]).encode()
+            )
             digest.update(b"\n")
         return digest.hexdigest()
 
@@ -57,10 +59,11 @@ class Manifest:
             InputError: the folder holds a manifest with another hash.
         """
         path = folder / "split.sha256"
-        if path.exists() and path.read_text().strip() != self.sha256:
+        known = path.read_text().strip() if path.exists() else self.sha256
+        if known != self.sha256:
             raise InputError(
-                f"the split in {folder} has SHA-256 {path.read_text().strip()[:12]}..., the one made now {self.sha256[:12]}...: "
-                f"the cohort, the task or the split settings have changed since; start a new run"
+                f"the split in {folder} has SHA-256 {known[:12]}..., the one made now {self.sha256[:12]}...: the cohort, "
+                f"the task or the split settings have changed since; start a new run"
             )
         self.rows.to_parquet(folder / "split.parquet", index=False)
         path.write_text(self.sha256 + "\n")
@@ -81,6 +84,6 @@ class Manifest:
                 raise InputError(f"split: the {part} part is empty; use a larger cohort or another split.fractions")
             if kind == "binary" and labels.nunique() < 2:
                 raise InputError(
-                    f"split: all {len(labels)} studies of the {part} part have label {labels.iloc[0]:g}; a binary task needs "
-                    f"both classes in each part: use a larger cohort, another split.fractions or another split.seed"
+                    f"split: all {len(labels)} studies of the {part} part have label {labels.iloc[0]:g}; a binary task "
+                    f"needs both classes in each part: use a larger cohort, other split.fractions or another split.seed"
                 )

@@ -6,6 +6,7 @@ A problem names the table or file, the column, how many rows, the first five of 
 import ast
 import json
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -52,10 +53,8 @@ def typed_columns(
         found = ", ".join(map(str, frame.columns)) or "none"
         problems.append(f"{where}: no column {', '.join(absent)} (columns found: {found})")
     for column in columns:
-        if column.name in frame.columns:
-            values = frame[column.name].set_axis(rows)
-        else:
-            values = pd.Series(pd.NA, index=rows, dtype=object)
+        absent_column = pd.Series(pd.NA, index=rows, dtype=object)
+        values = frame[column.name].set_axis(rows) if column.name in frame.columns else absent_column
         converted, bad = _convert(values, column)
         result[column.name] = converted
         if bad.any():
@@ -68,12 +67,13 @@ def typed_columns(
 
 
 def checked_table(frame: pd.DataFrame, table: Table, *, where: str) -> pd.DataFrame:
-    """`frame` as `table` wants it.
+    """`frame` as `table` wants it; a column that no row needs a value in may be absent.
 
     Raises:
         TableError: with every problem: types, ranges, allowed values, repeated keys.
     """
-    result, problems = typed_columns(frame, table.columns, where=f"{table.name} from {where}")
+    columns = [replace(column, optional=not column.required) for column in table.columns]
+    result, problems = typed_columns(frame, columns, where=f"{table.name} from {where}")
     if table.key and not problems:
         repeated = result.duplicated(list(table.key), keep=False)
         if repeated.any():
@@ -88,11 +88,7 @@ def checked_table(frame: pd.DataFrame, table: Table, *, where: str) -> pd.DataFr
 
 def empty_table(table: Table) -> pd.DataFrame:
     """`table` without a row."""
-    return typed_columns(pd.DataFrame(), [_optional(column) for column in table.columns], where=table.name)[0]
-
-
-def _optional(column: Column) -> Column:
-    return Column(name=column.name, kind=column.kind, optional=True)
+    return typed_columns(pd.DataFrame(), [replace(c, optional=True) for c in table.columns], where=table.name)[0]
 
 
 def _convert(values: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
@@ -117,7 +113,9 @@ def _convert(values: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
         flags[lower.isin(FALSE_SPELLINGS) & ~empty] = False
         return flags, flags.isna() & ~empty
     if column.kind == "list":
-        lists = pd.Series([parse_list(v) if not e else () for v, e in zip(as_text, empty, strict=True)], index=values.index)
+        lists = pd.Series(
+            [parse_list(v) if not e else () for v, e in zip(as_text, empty, strict=True)], index=values.index
+        )
         return lists, pd.Series(False, index=values.index)
     bad = ~as_text.isin(column.allowed) & ~empty if column.allowed else pd.Series(False, index=values.index)
     return as_text.astype("str").mask(empty | bad), bad

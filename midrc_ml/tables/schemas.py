@@ -63,7 +63,16 @@ TEST_RESULT = ("Positive", "Negative", "Indeterminate", "Not Reported")
 # Ages over 89 arrive blank with a mark; they stand as 90 here, with `age_over_89` true.
 AGE_OVER_89 = 90.0
 
-EVENT_KINDS = ("covid_test", "hospital_stay", "icu_stay", "ventilation", "death", "condition", "medication", "laboratory")
+EVENT_KINDS = (
+    "covid_test",
+    "hospital_stay",
+    "icu_stay",
+    "ventilation",
+    "death",
+    "condition",
+    "medication",
+    "laboratory",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

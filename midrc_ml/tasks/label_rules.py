@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from midrc_ml.cohorts.flow import reason_where
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.errors import InputError
 
@@ -66,7 +67,11 @@ def event_within_horizon(
     after = (pairs["start_day"] >= pairs["day"] + first_day) & (pairs["start_day"] <= pairs["day"] + horizon_days)
     positive = _any(pairs["row"], after, len(studies))
     dead = at.merge(deaths, on="case_id")
-    died = _any(dead["row"], (dead["start_day"] >= dead["day"]) & (dead["start_day"] <= dead["day"] + horizon_days), len(studies))
+    died = _any(
+        dead["row"],
+        (dead["start_day"] >= dead["day"]) & (dead["start_day"] <= dead["day"] + horizon_days),
+        len(studies),
+    )
     end = stay["end"].to_numpy()
     seen_to_horizon = np.isfinite(end) & (end >= day.to_numpy() + horizon_days)
     outcome_known = stay["outcome_known"].to_numpy(dtype=bool)
@@ -106,7 +111,7 @@ def flag(tables: Tables, studies: pd.DataFrame, *, column: str) -> pd.DataFrame:
     if column not in tables.cases.columns:
         raise InputError(f"label.column is {column!r}; the case table has {', '.join(tables.cases.columns)}")
     values = studies["case_id"].map(tables.cases.set_index("case_id")[column]).astype("boolean")
-    missing = pd.Series(np.where(values.isna(), f"{column} not recorded", None), index=studies.index, dtype=object)
+    missing = reason_where(values.isna(), f"{column} not recorded", studies.index)
     return pd.DataFrame({"label": values.astype("Float64").astype("float64"), "missing": missing, "excluded": None})
 
 
@@ -119,7 +124,7 @@ def readers_mean(tables: Tables, studies: pd.DataFrame, *, name: str, min_reader
     by_study = readings.groupby("study_id")["value"].agg(["mean", "count"])
     mean, count = studies["study_id"].map(by_study["mean"]), studies["study_id"].map(by_study["count"]).fillna(0)
     few = (count < min_readers).to_numpy()
-    missing = pd.Series(np.where(few, f"fewer than {min_readers} readers", None), index=studies.index, dtype=object)
+    missing = reason_where(few, f"fewer than {min_readers} readers", studies.index)
     return pd.DataFrame({"label": mean.mask(few), "missing": missing, "excluded": None})
 
 
@@ -151,7 +156,9 @@ def _stay_of(studies: pd.DataFrame, stays: pd.DataFrame, lead_days: float) -> pd
     )
     pairs = left.merge(stays, on="case_id")
     pairs = pairs[(pairs["day"] >= pairs["start"] - lead_days) & (pairs["day"] <= pairs["end"])]
-    one = pairs.assign(ahead=pairs["start"] > pairs["day"]).sort_values(["row", "ahead", "start"]).drop_duplicates("row")
+    one = (
+        pairs.assign(ahead=pairs["start"] > pairs["day"]).sort_values(["row", "ahead", "start"]).drop_duplicates("row")
+    )
     result = one.set_index("row").reindex(left["row"])
     return result.assign(outcome_known=result["outcome_known"].eq(True))
 

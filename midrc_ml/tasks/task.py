@@ -70,7 +70,9 @@ class Task:
         if self.kind == "binary":
             for constant in constant_sites(excluded[missing.isna()]):
                 flow.notes.append(str(constant))
-                missing[(excluded["site"] == constant.site) & missing.isna()] = "label constant at the site: not recorded there"
+                missing[(excluded["site"] == constant.site) & missing.isna()] = (
+                    "label constant at the site: not recorded there"
+                )
         labelled = flow.step("label known", excluded, missing)
         if labelled.empty:
             raise InputError(f"task={self.name}: no study has a label in the {tables.origin}. {last_exclusions(flow)}")

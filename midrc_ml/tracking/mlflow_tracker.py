@@ -58,14 +58,16 @@ class MlflowTracking:
                 experiment_id = self._experiment(facts.experiment)
         except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
             raise InputError(
-                f"the MLflow store {self._store()} cannot be opened ({_first_line(error)}); if an earlier start was cut off, "
-                f"move mlflow.db away, or choose another store with tracking.uri=..., or run with tracking=none"
+                f"the MLflow store {self._store()} cannot be opened ({_first_line(error)}); if an earlier start was cut "
+                f"off, move mlflow.db away, or choose another store with tracking.uri=..., or run with tracking=none"
             ) from error
         if run_id:
             try:
                 self._client.get_run(run_id)
             except MlflowException as error:
-                raise InputError(f"the MLflow store {self._store()} holds no run {run_id}; it was moved or deleted") from error
+                raise InputError(
+                    f"the MLflow store {self._store()} holds no run {run_id}; it was moved or deleted"
+                ) from error
             self.run_id = run_id
             self._client.set_terminated(run_id, "RUNNING")
             return
@@ -100,7 +102,9 @@ class MlflowTracking:
         if metrics:
             self._client.log_batch(self.run_id, metrics=metrics)
 
-    def finish(self, metrics: Sequence[Mapping[str, Any]], artifacts: Sequence[Path], network: object, image_size: int) -> None:
+    def finish(
+        self, metrics: Sequence[Mapping[str, Any]], artifacts: Sequence[Path], network: object, image_size: int
+    ) -> None:
         """Log final metrics with their bounds, files and the model, and close the run.
 
         What cannot be estimated is a tag, not a NaN: MLflow sorts NaN above every number.

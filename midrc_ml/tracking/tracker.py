@@ -32,7 +32,9 @@ class RunTracker(Protocol):
     def log_epochs(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Log the epochs so far; those logged before are not logged twice."""
 
-    def finish(self, metrics: Sequence[Mapping[str, Any]], artifacts: Sequence[Path], network: object, image_size: int) -> None:
+    def finish(
+        self, metrics: Sequence[Mapping[str, Any]], artifacts: Sequence[Path], network: object, image_size: int
+    ) -> None:
         """Log final metrics, files and the model, and close the run."""
 
     def fail(self, reason: str) -> None:
@@ -53,7 +55,9 @@ class NoTracking:
     def log_epochs(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Nothing."""
 
-    def finish(self, metrics: Sequence[Mapping[str, Any]], artifacts: Sequence[Path], network: object, image_size: int) -> None:
+    def finish(
+        self, metrics: Sequence[Mapping[str, Any]], artifacts: Sequence[Path], network: object, image_size: int
+    ) -> None:
         """Nothing."""
 
     def fail(self, reason: str) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -48,11 +49,11 @@ class Monitor:
     """What decides which epoch is best: its name, how to compute it, whether low is better."""
 
     name: str
-    metric: Callable[..., object] | None  # None = the validation loss
+    metric: Callable[..., Any] | None  # None = the validation loss
     lower_is_better: bool
 
     @classmethod
-    def of(cls, name: str, metrics: Mapping[str, Callable[..., object]], *, lower_is_better: bool) -> "Monitor":
+    def of(cls, name: str, metrics: Mapping[str, Callable[..., Any]], *, lower_is_better: bool) -> "Monitor":
         """`loss`, or a metric of the task that needs nothing but truth and score.
 
         Raises:
@@ -62,7 +63,9 @@ class Monitor:
             return cls(name=name, metric=None, lower_is_better=True)
         usable = [known for known, metric in metrics.items() if "threshold" not in inspect.signature(metric).parameters]
         if name not in usable:
-            raise InputError(f"training.monitor is {name!r}; for this task it must be loss or one of {', '.join(usable)}")
+            raise InputError(
+                f"training.monitor is {name!r}; for this task it must be loss or one of {', '.join(usable)}"
+            )
         return cls(name=name, metric=metrics[name], lower_is_better=lower_is_better)
 
     def better(self, value: float, than: float) -> bool:
@@ -93,7 +96,7 @@ def train(
     """
     device = next(network.parameters()).device
     dtype = compute.autocast_dtype(device)
-    network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16 and device.type == "cuda")
     train_set, validation_set = data["train"], data["validation"]
@@ -145,7 +148,9 @@ def train(
         score, validation_loss = scores(
             network, validation_set, target, batch_size=settings.batch_size, device=device, dtype=dtype
         )
-        watched = validation_loss if monitor.metric is None else float(monitor.metric(validation_set.labels.numpy(), score))  # type: ignore[arg-type]
+        watched = (
+            validation_loss if monitor.metric is None else float(monitor.metric(validation_set.labels.numpy(), score))
+        )
         best_epoch = history[-1].best_epoch if history else epoch
         if monitor.better(watched, best):
             best, best_epoch = watched, epoch

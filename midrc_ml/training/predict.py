@@ -16,7 +16,13 @@ def network_input(images: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 @torch.inference_mode()
 def scores(
-    network: nn.Module, dataset: StudyDataset, target: Target, *, batch_size: int, device: torch.device, dtype: torch.dtype | None
+    network: nn.Module,
+    dataset: StudyDataset,
+    target: Target,
+    *,
+    batch_size: int,
+    device: torch.device,
+    dtype: torch.dtype | None,
 ) -> tuple[np.ndarray, float]:
     """The score of every study, float64 (study,), in the dataset's order; and the mean loss."""
     network.eval()

@@ -45,8 +45,10 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Compute:
-    """The machine: `device` auto | cpu | cuda | cuda:N; `precision` of the forward pass (auto = the fastest
-    that the device computes natively); `num_processes` for decoding and `num_threads` for torch (None = all cores).
+    """What a run computes on.
+
+    device: auto | cpu | cuda | cuda:N. precision: of the forward pass; auto = the fastest that the device
+    computes natively. num_processes: for decoding; num_threads: for torch; None = all cores.
     """
 
     device: str = "auto"
@@ -68,7 +70,9 @@ class Compute:
         import torch
 
         if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise InputError(f"compute.device is {self.device}, but torch finds no GPU here; use compute.device=cpu or auto")
+            raise InputError(
+                f"compute.device is {self.device}, but torch finds no GPU here; use compute.device=cpu or auto"
+            )
         name = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
         try:
             return torch.device(name)
