@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from midrc_ml.errors import InputError
 
 CONFIG_FILE = "config.yaml"
+_NOT_PARAMS = ("paths.", "task.question", "task.source", "task.needs", "task.metrics.")
 
 
 def shipped_folder(name: str) -> Path:
@@ -64,6 +65,7 @@ def instantiated(config: DictConfig) -> dict[str, Any]:
 
 def save_config(config: DictConfig, folder: Path) -> None:
     """Write the resolved config into a run's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / CONFIG_FILE, resolve=True)
 
 
@@ -98,7 +100,7 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def shareable_params(config: DictConfig) -> dict[str, Any]:
-    """The flattened config for a tracker: no path of this machine, no empty value."""
+    """The flattened config for a tracker: no path of this machine, no empty value, no prose."""
     short = {
         name.removesuffix("._target_"): value
         for name, value in flat(_plain(config)).items()
@@ -107,7 +109,9 @@ def shareable_params(config: DictConfig) -> dict[str, Any]:
     return {
         name: value
         for name, value in short.items()
-        if not name.startswith("paths.") and value is not None and not (isinstance(value, str) and os.path.isabs(value))
+        if not name.startswith(_NOT_PARAMS)
+        and value is not None
+        and not (isinstance(value, str) and os.path.isabs(value))
     }
 
 

@@ -23,7 +23,7 @@ from midrc_ml.splits.by_patient import Split
 from midrc_ml.splits.manifest import PARTS, Manifest
 from midrc_ml.tasks.task import Task
 from midrc_ml.tracking.tracker import RunFacts, RunTracker
-from midrc_ml.training.settings import Compute, Training
+from midrc_ml.training.settings import Compute, Monitor, Training
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,7 @@ def train_and_evaluate(
     Raises:
         InputError: anything that the user can put right; what was done so far stays in `output_dir`.
     """
+    monitor = Monitor.of(training.monitor, task.metrics, lower_is_better=lower_is_better(training.monitor))
     folder = RunFolder(output_dir)
     with folder.running():
         log.info("Run folder: %s", output_dir)
@@ -81,7 +82,7 @@ def train_and_evaluate(
         folder.update(tracking_run_id=tracking.run_id, split_sha256=manifest.sha256)
         try:
             predictions, history, network = _trained(
-                studies, cached, task, images, model, training, compute, tracking, seed, output_dir
+                studies, cached, task, images, model, training, monitor, compute, tracking, seed, output_dir
             )
             save_predictions(predictions, output_dir / "predictions.parquet")
             results = evaluate_predictions(
@@ -156,6 +157,7 @@ def _trained(
     images: Recipe,
     model: Callable[..., Any],
     training: Training,
+    monitor: Monitor,
     compute: Compute,
     tracking: RunTracker,
     seed: int,
@@ -166,7 +168,7 @@ def _trained(
 
     from midrc_ml.datasets.studies import StudyDataset
     from midrc_ml.models.image import check_contract
-    from midrc_ml.training.loop import Monitor, load_best, train
+    from midrc_ml.training.loop import load_best, train
     from midrc_ml.training.losses import Target
     from midrc_ml.training.predict import scores
     from midrc_ml.training.seeds import seed_everything
@@ -179,7 +181,6 @@ def _trained(
     seed_everything(seed, 0)
     network = model(num_outputs=1).to(device)
     check_contract(network, num_outputs=1, size=images.size)
-    monitor = Monitor.of(training.monitor, task.metrics, lower_is_better=lower_is_better(training.monitor))
     precision = str(compute.autocast_dtype(device) or torch.float32).removeprefix("torch.")
     log.info(
         "Training on %s in %s, %d threads: at most %d epochs",

@@ -29,7 +29,7 @@ from midrc_ml.config import (
 )
 from midrc_ml.errors import InputError
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("midrc_ml.train")  # also where the module runs as __main__
 
 EXIT_INPUT = 2
 
@@ -60,7 +60,7 @@ def _composed(config: DictConfig) -> None:
     try:
         if (output_dir / "status.json").exists():
             raise InputError(
-                f"hydra.run.dir={output_dir} holds a run already; choose another folder, or resume={output_dir} to go on"
+                f"hydra.run.dir={output_dir} holds a run; choose another folder, or resume={output_dir} to go on"
             )
         _run(config, output_dir)
     except InputError as error:

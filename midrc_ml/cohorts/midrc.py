@@ -119,16 +119,15 @@ def _series(export: Export, root: Path, notes: list[str]) -> pd.DataFrame | None
     files, twice = find_series_files(root, node["file_name"])
     if twice:
         notes.append(f"{twice} series lie both as a ZIP and unpacked; each is counted once, from the ZIP")
-    study = node["study_uid"].fillna(
-        pd.Series([names[0] if names else None for names in node["imaging_studies.submitter_id"]])
-    )
+    linked = [names[0] if names else None for names in node["imaging_studies.submitter_id"]]
+    # A file_name is <case>/<study>/<series>.zip, in old rows <study>/<series>.zip.
+    in_path = [parts[-2] if len(parts) > 1 else None for parts in node["file_name"].str.split("/")]
+    study = node["study_uid"].fillna(pd.Series(linked, dtype="str")).fillna(pd.Series(in_path, dtype="str"))
     if "imaging_study" in export.nodes:
         # A study's submitter_id may be its uid or <case>_<uid>: the imaging_study node knows which.
         studies = export.nodes["imaging_study"]
         uid_of = dict(zip(studies["submitter_id"], studies["study_uid"], strict=True))
-        study = study.map(lambda name: uid_of.get(name, name))
-    # A file_name is <case>/<study>/<series>.zip, in old rows <study>/<series>.zip.
-    study = study.fillna(node["file_name"].str.split("/").str[-2])
+        study = study.map(lambda name: uid_of.get(name, name), na_action="ignore")
     return pd.DataFrame(
         {
             "series_id": node["series_uid"],

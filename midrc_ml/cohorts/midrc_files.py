@@ -51,6 +51,8 @@ def read_export(root: Path) -> Export:
             frame = pd.read_csv(
                 path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE, encoding="utf-8-sig"
             )
+            if not isinstance(frame.index, pd.RangeIndex):  # pandas takes surplus cells of the first row as an index
+                raise pd.errors.ParserError("more cells in the first row than in the header")
         except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
             problems.append(f"{where}: not a readable TSV ({str(error).strip()}); export it again")
             continue
@@ -68,7 +70,7 @@ def read_export(root: Path) -> Export:
     if not found:
         raise InputError(
             f"no node export in {root}: {len(paths)} TSV files, none with a `type` column naming "
-            f"{', '.join(NODES)}; export the nodes from the portal or with midrc_ml's documentation at hand"
+            f"{', '.join(NODES)}; export the nodes as TSV from the MIDRC portal into it"
         )
     nodes = {}
     for node, frames in found.items():

@@ -15,8 +15,8 @@ class StudyDataset(Dataset):
     """One item a study: {image, label, study_id, index}.
 
     image: uint8 (channel=1, row, column), or what `transform` makes of it. label: float32 scalar.
-    index: the study's row in `studies`. Whole batches by `__getitems__` are gathered at once; a MONAI
-    `transform` on the item's dictionary is applied per item where one is given.
+    index: the study's row in `studies`. Whole batches by `batch` are gathered at once; a MONAI `transform` on
+    the item's dictionary is applied per item where one is given.
     """
 
     def __init__(
@@ -39,11 +39,11 @@ class StudyDataset(Dataset):
         self.study_ids = list(studies["study_id"])
 
     def _transform(self, index: int) -> Mapping[str, Any]:
-        image = torch.from_numpy(self.images.gather(self.positions[index : index + 1]))
+        image = torch.from_numpy(self.images.gather(self.positions[[index]]))
         item = {**self.data[index], "image": image, "label": self.labels[index]}
         return self.transform(item) if self.transform else item
 
-    def __getitems__(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
+    def batch(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
         """One batch: image uint8 (study, 1, row, column), label float32 (study,), study_id, index."""
         rows = np.asarray(indices, dtype=np.int64)
         if self.transform:
@@ -66,4 +66,4 @@ def batches(
     """The dataset's batches, in `order` (row numbers) or as it stands; the last one may be smaller."""
     rows = np.arange(len(dataset)) if order is None else np.asarray(order)
     for start in range(0, len(rows), batch_size):
-        yield dataset.__getitems__(rows[start : start + batch_size])
+        yield dataset.batch(rows[start : start + batch_size])

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from midrc_ml.cohorts.selection import NOT_REPORTED
 from midrc_ml.errors import InputError
 from midrc_ml.evaluation.intervals import Interval, Metric, PatientDraws, bootstrap_intervals
 from midrc_ml.evaluation.metrics import youden_threshold
@@ -95,17 +96,19 @@ def evaluate_predictions(
         everyone = np.ones(len(studies), dtype=bool)
         overall += [{"part": part, **row} for row in _rows(studies, everyone, bound, draws, kind, evaluation)]
         for column in fairness.columns:
-            for value in sorted(studies[column].unique()):
-                rows = (studies[column] == value).to_numpy()
-                group = {"column": column, "value": str(value)}
+            values = studies[column].astype(object).fillna(NOT_REPORTED).astype(str)
+            for value in sorted(values.unique()):
+                rows = (values == value).to_numpy()
+                group = {"column": column, "value": value}
                 found = _rows(studies, rows, bound, draws, kind, evaluation, least=fairness.min_group_size)
                 groups += [{"part": part, "group": group, **row} for row in found]
     if threshold is not None:
+        why = "no threshold: validation needs both classes" if math.isnan(threshold) else "a setting, not an estimate"
         overall.append(
             _row(
                 "threshold",
                 threshold,
-                Interval(None, None, "a setting, not an estimate"),
+                Interval(None, None, why),
                 table[table["part"] == "validation"],
                 kind,
             )

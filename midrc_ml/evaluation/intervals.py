@@ -86,7 +86,9 @@ def _interval(drawn: NDArray[np.float64], confidence: float) -> Interval:
     undefined = int(np.isnan(drawn).sum())
     if undefined > MAX_UNDEFINED * len(drawn):
         return Interval(
-            None, None, f"{undefined} of {len(drawn)} bootstrap draws have no value: too few patients of one class"
+            None,
+            None,
+            f"{undefined} of {len(drawn)} bootstrap draws have no value: too few patients, or too few of one class",
         )
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(drawn, [tail, 1 - tail])

@@ -2,7 +2,8 @@
 
 Direction is in the name: `*_loss` and `*_error`, and `mae` and `mae_sd`, are better low; everything else
 better high. y_true and y_score: (study,). sample_weight: (study,) or (draw, study); the result is a float or
-(draw,), so that one call scores all draws of a bootstrap. NaN = cannot be estimated (one class, no study).
+(draw,), so that one call scores all draws of a bootstrap. A result of NaN = cannot be estimated (one class,
+no study); NaN in y_true or y_score is refused.
 """
 
 from typing import Any
@@ -39,33 +40,36 @@ def auprc(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | N
 
 def brier_loss(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
     """Mean squared difference between the predicted probability and what happened."""
-    return _mean((_floats(y_score) - _floats(y_true)) ** 2, sample_weight)
+    truth, score = _binary(y_true, y_score)
+    return _mean((score - truth) ** 2, sample_weight)
 
 
 def sensitivity(
     y_true: ArrayLike, y_score: ArrayLike, *, threshold: float, sample_weight: ArrayLike | None = None
 ) -> Any:
     """Share of the positives with a score of at least `threshold`."""
-    positive = _floats(y_true)
-    return _share_of(positive, _floats(y_score) >= threshold, threshold, sample_weight)
+    positive, score = _binary(y_true, y_score)
+    return _share_of(positive, score >= threshold, threshold, sample_weight)
 
 
 def specificity(
     y_true: ArrayLike, y_score: ArrayLike, *, threshold: float, sample_weight: ArrayLike | None = None
 ) -> Any:
     """Share of the negatives with a score below `threshold`."""
-    negative = 1 - _floats(y_true)
-    return _share_of(negative, _floats(y_score) < threshold, threshold, sample_weight)
+    positive, score = _binary(y_true, y_score)
+    return _share_of(1 - positive, score < threshold, threshold, sample_weight)
 
 
 def mae(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
     """Mean absolute difference, in the label's unit."""
-    return _mean(np.abs(_floats(y_score) - _floats(y_true)), sample_weight)
+    truth, score = _numbers(y_true, y_score)
+    return _mean(np.abs(score - truth), sample_weight)
 
 
 def mae_sd(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
     """Sample standard deviation of the absolute difference: what stands behind the +/- of a published MAE."""
-    error, weight = np.abs(_floats(y_score) - _floats(y_true)), _weights(y_true, sample_weight)
+    truth, score = _numbers(y_true, y_score)
+    error, weight = np.abs(score - truth), _weights(truth, sample_weight)
     total = weight.sum(axis=-1)
     mean = _ratio((weight * error).sum(axis=-1), total)
     squares = (weight * (error - np.expand_dims(mean, -1)) ** 2).sum(axis=-1)
@@ -84,6 +88,20 @@ def youden_threshold(y_true: ArrayLike, y_score: ArrayLike) -> float:
 
 def _floats(values: ArrayLike) -> Array:
     return np.asarray(values, dtype=np.float64)
+
+
+def _numbers(y_true: ArrayLike, y_score: ArrayLike) -> tuple[Array, Array]:
+    truth, score = _floats(y_true), _floats(y_score)
+    if np.isnan(truth).any() or np.isnan(score).any():
+        raise ValueError("y_true and y_score must not hold NaN: leave out what has no label or no score, and count it")
+    return truth, score
+
+
+def _binary(y_true: ArrayLike, y_score: ArrayLike) -> tuple[Array, Array]:
+    truth, score = _numbers(y_true, y_score)
+    if not np.isin(truth, (0, 1)).all():
+        raise ValueError("y_true must be 0 or 1 for this metric")
+    return truth, score
 
 
 def _weights(y_true: ArrayLike, sample_weight: ArrayLike | None) -> Array:
@@ -111,11 +129,8 @@ def _ratio(above: Any, below: Any) -> Any:
 
 def _by_score(y_true: ArrayLike, y_score: ArrayLike, sample_weight: ArrayLike | None) -> tuple[Array, Array]:
     """Weight of the positives and of the negatives at each distinct score, lowest score first."""
-    truth, score, weight = _floats(y_true), _floats(y_score), _weights(y_true, sample_weight)
-    if np.isnan(truth).any() or np.isnan(score).any():
-        raise ValueError("y_true and y_score must not hold NaN: leave out what has no label or no score, and count it")
-    if not np.isin(truth, (0, 1)).all():
-        raise ValueError("y_true must be 0 or 1 for this metric")
+    truth, score = _binary(y_true, y_score)
+    weight = _weights(truth, sample_weight)
     if not len(truth):
         return weight[..., :0], weight[..., :0]
     order = np.argsort(score, kind="stable")

@@ -3,6 +3,9 @@
 axes: row, column, as stored. Values: high = dense (white on the film), after the modality LUT.
 """
 
+import re
+import struct
+import zlib
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -10,12 +13,30 @@ import cv2
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
 from midrc_ml.images.files import ImageError, Member
 
 _HTML_STARTS = (b"<!doctype", b"<html", b"<?xml")
+# What pydicom, its decoders and OpenCV raise on damaged bytes.
+_DAMAGED = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    StopIteration,
+    TypeError,
+    ValueError,
+    BytesLengthException,
+    InvalidDicomError,
+    cv2.error,
+    struct.error,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -34,19 +55,25 @@ def read_radiograph(member: Member) -> Radiograph:
     Raises:
         ImageError: not an image, damaged, or of a kind that is not read here, with the reason.
     """
-    if member.content[128:132] == b"DICM" or member.name.lower().endswith(".dcm"):
-        return _read_dicom(member.content)
-    picture = cv2.imdecode(np.frombuffer(member.content, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+    is_dicom = member.content[128:132] == b"DICM" or member.name.lower().endswith(".dcm")
+    try:
+        return _read_dicom(member.content) if is_dicom else _read_picture(member.content)
+    except ImageError:
+        raise
+    except _DAMAGED as error:
+        kind = "DICOM file" if is_dicom else "picture"
+        raise ImageError(_what_it_is(member.content) or f"not a readable {kind} ({_short(error)})") from error
+
+
+def _read_picture(content: bytes) -> Radiograph:
+    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
     if picture is None:
-        raise ImageError(_what_it_is(member.content) or "neither DICOM nor a picture that can be decoded")
-    return Radiograph(picture, sop_uid="", instance_number=0, window=None)
+        raise ImageError(_what_it_is(content) or "neither DICOM nor a picture that can be decoded")
+    return Radiograph(_wide(picture), sop_uid="", instance_number=0, window=None)
 
 
 def _read_dicom(content: bytes) -> Radiograph:
-    try:
-        data = pydicom.dcmread(BytesIO(content))
-    except (InvalidDicomError, EOFError, ValueError, KeyError) as error:
-        raise ImageError(_what_it_is(content) or f"not a readable DICOM file ({_short(error)})") from error
+    data = pydicom.dcmread(BytesIO(content))
     if "PixelData" not in data:
         raise ImageError("a DICOM file without PixelData (cut off, or not an image)")
     photometric = str(data.get("PhotometricInterpretation", ""))
@@ -54,25 +81,42 @@ def _read_dicom(content: bytes) -> Radiograph:
         raise ImageError(
             f"PhotometricInterpretation is {photometric or 'absent'}; a radiograph is MONOCHROME1 or MONOCHROME2"
         )
-    try:
-        stored = data.pixel_array
-    except (ValueError, RuntimeError, AttributeError, NotImplementedError, KeyError, IndexError) as error:
-        raise ImageError(f"pixels cannot be decoded ({_short(error)})") from error
+    stored = _stored(data)
     if stored.ndim != 2:
         raise ImageError(f"{stored.ndim}-dimensional pixel data; a radiograph has one frame")
     # PS3.4 N.2: modality LUT, then VOI LUT, then presentation.
     pixels = apply_modality_lut(stored, data)
     window = None
-    if "VOILUTSequence" in data or str(data.get("VOILUTFunction", "LINEAR")) == "SIGMOID":
+    if data.get("VOILUTSequence"):
+        descriptor = data.VOILUTSequence[0].LUTDescriptor
+        if descriptor[2] == 8:
+            descriptor[2] = 16  # pydicom 3.0 looks up in the entries' own type: in 8 bits, past entry 255 it wraps
+        pixels = apply_voi_lut(pixels, data)
+    elif str(data.get("VOILUTFunction", "LINEAR")) == "SIGMOID":
         pixels = apply_voi_lut(pixels, data)
     else:
         window = _window(data)
     # PS3.3 C.7.6.3.1.2 and C.11.6.1.1: both say that the lowest value is shown white; they are one inversion, not two.
     if photometric == "MONOCHROME1" or data.get("PresentationLUTShape") == "INVERSE":
         pixels, window = _inverted(pixels, stored, data, window)
-    if pixels.dtype != np.uint16:
-        pixels = pixels.astype(np.float32)
-    return Radiograph(pixels, str(data.get("SOPInstanceUID", "")), int(data.get("InstanceNumber") or 0), window)
+    return Radiograph(_wide(pixels), str(data.get("SOPInstanceUID", "")), int(data.get("InstanceNumber") or 0), window)
+
+
+def _stored(data: Dataset) -> np.ndarray:
+    try:
+        return data.pixel_array
+    except _DAMAGED as error:
+        raise ImageError(f"pixels cannot be decoded ({_short(error)})") from error
+    except BaseException as error:
+        # pylibjpeg-rle panics in Rust on a damaged stream: no Exception, and of a type that cannot be imported.
+        if type(error).__name__ == "PanicException":
+            raise ImageError("pixels cannot be decoded (a damaged RLE stream)") from error
+        raise
+
+
+def _wide(pixels: np.ndarray) -> np.ndarray:
+    """uint16 as it is, anything else as float32: an area mean of 8-bit values would be rounded to 8 bits."""
+    return pixels if pixels.dtype == np.uint16 else pixels.astype(np.float32)
 
 
 def _inverted(
@@ -95,7 +139,11 @@ def _window(data: Dataset) -> tuple[float, float] | None:
         return None
     first_center = float(center[0] if isinstance(center, pydicom.multival.MultiValue) else center)
     first_width = float(width[0] if isinstance(width, pydicom.multival.MultiValue) else width)
-    return (first_center - first_width / 2, first_center + first_width / 2) if first_width > 0 else None
+    if first_width <= 0:
+        return None
+    # LINEAR counts grey levels, the white one included; LINEAR_EXACT does not.
+    last = 0 if str(data.get("VOILUTFunction", "LINEAR")) == "LINEAR_EXACT" else 1
+    return first_center - first_width / 2, first_center + first_width / 2 - last
 
 
 def _what_it_is(content: bytes) -> str | None:
@@ -105,4 +153,6 @@ def _what_it_is(content: bytes) -> str | None:
 
 
 def _short(error: Exception) -> str:
-    return str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+    """The error's own words without the value or the position, so that equal faults are counted together."""
+    words = re.split(r"\. |: '| \(\d+ | at file position|\n", str(error))[0].rstrip(":.")[:200]
+    return words or type(error).__name__

@@ -12,7 +12,7 @@ from midrc_ml.errors import InputError
 from midrc_ml.images.files import ImageError
 from midrc_ml.images.radiograph import Radiograph
 
-CODE_VERSION = 1  # add 1 whenever the same recipe would give other values: old records are then not read
+CODE_VERSION = 2  # add 1 whenever the same recipe would give other values: old records are then not read
 PERCENTILES = (1.0, 99.0)
 
 
@@ -46,7 +46,7 @@ class Recipe:
         """uint8 (row, column) of `size` x `size`.
 
         Raises:
-            ImageError: a film without any contrast.
+            ImageError: a film without any contrast, or with values that are not finite.
         """
         pixels = radiograph.pixels
         if self.aspect == "pad":
@@ -57,6 +57,8 @@ class Recipe:
             pixels = cv2.copyMakeBorder(pixels, *edges, cv2.BORDER_CONSTANT, value=float(pixels.min()))
         # INTER_AREA is the exact area mean when it shrinks; it anti-aliases, bilinear does not.
         small = cv2.resize(pixels, (self.size, self.size), interpolation=cv2.INTER_AREA).astype(np.float32)
+        if not np.isfinite(small).all():
+            raise ImageError("pixel values are not finite after the modality LUT")
         low, high = (
             radiograph.window if self.window == "header" and radiograph.window else np.percentile(small, PERCENTILES)
         )

@@ -112,7 +112,7 @@ class PublishedTest:
         both = set(studies.loc[is_test, "patient_id"]) & set(studies.loc[~is_test, "patient_id"])
         if both:
             raise InputError(
-                f"split.test_ids puts {len(both)} patients into the test part and elsewhere; a patient belongs to one part"
+                f"split.test_ids puts {len(both)} patients into test and elsewhere; a patient belongs to one part"
             )
         rest = ByPatient(
             fractions={"train": 1 - self.validation, "validation": self.validation},

@@ -62,7 +62,7 @@ class Manifest:
         known = path.read_text().strip() if path.exists() else self.sha256
         if known != self.sha256:
             raise InputError(
-                f"the split in {folder} has SHA-256 {known[:12]}..., the one made now {self.sha256[:12]}...: the cohort, "
+                f"the split in {folder} has SHA-256 {known[:12]}..., now made {self.sha256[:12]}...: the cohort, "
                 f"the task or the split settings have changed since; start a new run"
             )
         self.rows.to_parquet(folder / "split.parquet", index=False)

@@ -8,6 +8,7 @@ import json
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from midrc_ml.errors import TableError
@@ -60,7 +61,7 @@ def typed_columns(
         if bad.any():
             problems.append(_describe(values, bad, _rule(column), where=f"{where}: {column.name}"))
         if column.required and column.name in frame.columns:
-            empty = converted.isna()
+            empty = converted.isna() & ~bad
             if empty.any():
                 problems.append(_describe(values, empty, "must not be empty", where=f"{where}: {column.name}"))
     return pd.DataFrame(result, columns=[column.name for column in columns]).reset_index(drop=True), problems
@@ -100,7 +101,7 @@ def _convert(values: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
         empty = values.isna() | (as_text == "")
     if column.kind == "number":
         numbers = pd.to_numeric(as_text.mask(empty), errors="coerce").astype("float64")
-        bad = numbers.isna() & ~empty
+        bad = ~np.isfinite(numbers) & ~empty
         if column.low is not None:
             bad |= numbers < column.low
         if column.high is not None:

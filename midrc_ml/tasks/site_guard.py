@@ -21,7 +21,7 @@ class ConstantSite:
     def __str__(self) -> str:
         return (
             f"site {self.site}: the label is {self.value} for all {self.num_cases} cases where other sites have "
-            f"{self.others_rate:.0%} positive (binomial p = {self.p_value:.1g}): it does not record it, labels set missing"
+            f"{self.others_rate:.0%} positive (binomial p = {self.p_value:.1g}): not recorded there, labels set missing"
         )
 
 

@@ -58,7 +58,7 @@ class MlflowTracking:
                 experiment_id = self._experiment(facts.experiment)
         except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
             raise InputError(
-                f"the MLflow store {self._store()} cannot be opened ({_first_line(error)}); if an earlier start was cut "
+                f"the MLflow store {self._store()} does not open ({_first_line(error)}); if an earlier start was cut "
                 f"off, move mlflow.db away, or choose another store with tracking.uri=..., or run with tracking=none"
             ) from error
         if run_id:

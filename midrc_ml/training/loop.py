@@ -4,13 +4,11 @@ An epoch is decided by (seed, epoch) alone: its order, its augmentation and its 
 kill cut short is run again from the last checkpoint with the same numbers.
 """
 
-import inspect
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -21,7 +19,7 @@ from midrc_ml.training.checkpoints import BEST, LAST, load_checkpoint, save_chec
 from midrc_ml.training.losses import Target
 from midrc_ml.training.predict import network_input, scores
 from midrc_ml.training.seeds import generator, seed_everything
-from midrc_ml.training.settings import Compute, Training
+from midrc_ml.training.settings import Compute, Monitor, Training
 
 _CHECK_LOSS_EVERY = 20  # steps; a check waits for the GPU
 
@@ -42,37 +40,6 @@ class EpochResult:
 
 class LossIsNotFinite(InputError):
     """Training ran away; the last good checkpoint is kept."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Monitor:
-    """What decides which epoch is best: its name, how to compute it, whether low is better."""
-
-    name: str
-    metric: Callable[..., Any] | None  # None = the validation loss
-    lower_is_better: bool
-
-    @classmethod
-    def of(cls, name: str, metrics: Mapping[str, Callable[..., Any]], *, lower_is_better: bool) -> "Monitor":
-        """`loss`, or a metric of the task that needs nothing but truth and score.
-
-        Raises:
-            InputError: no such metric.
-        """
-        if name == "loss":
-            return cls(name=name, metric=None, lower_is_better=True)
-        usable = [known for known, metric in metrics.items() if "threshold" not in inspect.signature(metric).parameters]
-        if name not in usable:
-            raise InputError(
-                f"training.monitor is {name!r}; for this task it must be loss or one of {', '.join(usable)}"
-            )
-        return cls(name=name, metric=metrics[name], lower_is_better=lower_is_better)
-
-    def better(self, value: float, than: float) -> bool:
-        """Whether `value` beats `than`; a value that cannot be estimated never does."""
-        if math.isnan(value):
-            return False
-        return math.isnan(than) or (value < than if self.lower_is_better else value > than)
 
 
 def train(

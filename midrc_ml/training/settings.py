@@ -1,8 +1,11 @@
-"""Settings of training and of the machine, checked when they are made."""
+"""Settings of training and of the machine, checked when they are made: before a file is read or torch imported."""
 
+import inspect
+import math
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from midrc_ml.errors import InputError
 
@@ -35,12 +38,15 @@ class Training:
     augmentation: "Augmentation | None" = None
 
     def __post_init__(self) -> None:
-        rules = {"epochs": 1, "batch_size": 2, "patience": 0, "clip_norm": 0, "weight_decay": 0, "warmup": 0}
-        for name, least in rules.items():
-            if getattr(self, name) < least:
-                raise InputError(f"training.{name} is {getattr(self, name)}; it must be at least {least}")
-        if not self.lr > 0:
-            raise InputError(f"training.lr is {self.lr}; it must be above 0")
+        for name, least in {"epochs": 1, "batch_size": 2, "patience": 0}.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise InputError(f"training.{name} is {value!r}; it must be a whole number of at least {least}")
+        for name in ("lr", "weight_decay", "warmup", "clip_norm"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 <= value < math.inf or (name == "lr" and value == 0):
+                rule = "above 0" if name == "lr" else "of at least 0"
+                raise InputError(f"training.{name} is {value!r}; it must be a number {rule}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,3 +98,34 @@ class Compute:
             return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
         # On a CPU without bfloat16 instructions autocast computes the same more slowly.
         return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Monitor:
+    """What decides which epoch is best: its name, how to compute it, whether low is better."""
+
+    name: str
+    metric: Callable[..., Any] | None  # None = the validation loss
+    lower_is_better: bool
+
+    @classmethod
+    def of(cls, name: str, metrics: Mapping[str, Callable[..., Any]], *, lower_is_better: bool) -> "Monitor":
+        """`loss`, or a metric of the task that needs nothing but truth and score.
+
+        Raises:
+            InputError: no such metric.
+        """
+        if name == "loss":
+            return cls(name=name, metric=None, lower_is_better=True)
+        usable = [known for known, metric in metrics.items() if "threshold" not in inspect.signature(metric).parameters]
+        if name not in usable:
+            raise InputError(
+                f"training.monitor is {name!r}; for this task it must be loss or one of {', '.join(usable)}"
+            )
+        return cls(name=name, metric=metrics[name], lower_is_better=lower_is_better)
+
+    def better(self, value: float, than: float) -> bool:
+        """Whether `value` beats `than`; a value that cannot be estimated never does."""
+        if math.isnan(value):
+            return False
+        return math.isnan(than) or (value < than if self.lower_is_better else value > than)

@@ -1,0 +1,77 @@
+"""Shared by all tests: public data where they are, a small synthetic run, the command line."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+SMALL = ("cohort.num_patients=120", "images.size=32", "training.epochs=2", "evaluation.num_draws=100")
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    return CHECKOUT
+
+
+@pytest.fixture(scope="session")
+def midrc_ml_data() -> Path:
+    """The folder of real public data; found through MIDRC_ML_DATA alone."""
+    folder = os.environ.get("MIDRC_ML_DATA")
+    if not folder:
+        pytest.skip("MIDRC_ML_DATA is not set: no real data here")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all runs of a session, so that the small demo cohort is written once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def command() -> Callable[..., subprocess.CompletedProcess]:
+    """Run `python -m midrc_ml.train` with these arguments, as a user would."""
+
+    def run(*arguments: str, cwd: Path | None = None, timeout: float = 240) -> subprocess.CompletedProcess:
+        line = [sys.executable, "-m", "midrc_ml.train", *arguments]
+        return subprocess.run(line, capture_output=True, text=True, cwd=cwd, timeout=timeout, check=False)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def small_run(cache_dir: Path) -> Callable[..., Path]:
+    """Train on the small demo cohort in this process; the run's folder."""
+
+    def run(log_dir: Path, *overrides: str) -> Path:
+        from hydra import compose, initialize_config_dir
+
+        from midrc_ml.config import register, shipped_folder
+        from midrc_ml.train import _run
+
+        register()
+        with initialize_config_dir(str(shipped_folder("configs")), version_base="1.3"):
+            places = [f"paths.log_dir={log_dir}", f"paths.cache_dir={cache_dir}"]
+            small = [setting for setting in SMALL if "cohort=midrc" not in overrides or "cohort." not in setting]
+            config = compose("train", overrides=["task=icu", *small, *places, *overrides])
+        folder = log_dir / "run"
+        _run(config, folder)
+        return folder
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def small_arguments() -> tuple[str, ...]:
+    """The settings of `small_run`, for a command line."""
+    return ("task=icu", *SMALL)
+
+
+@pytest.fixture(scope="session")
+def tracked_run(small_run: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One finished run with MLflow; tests read it and leave it as it is."""
+    return small_run(tmp_path_factory.mktemp("tracked"), "tracking=mlflow")

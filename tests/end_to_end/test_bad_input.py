@@ -1,0 +1,131 @@
+"""Bad input gets one clear sentence and a non-zero exit, and loses nothing."""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from midrc_ml.cohorts.demo import DemoCohort
+from midrc_ml.errors import InputError
+from midrc_ml.training.loop import LossIsNotFinite
+
+TASK = "task=icu"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["task=icuu"], ["task=icuu", "did you mean task=icu?", "opacity"]),
+        ([TASK, "training.lrr=1"], ["training.lrr", "did you mean training.lr?"]),
+        ([TASK, "modle=densenet121"], ["modle", "did you mean model?"]),
+        ([], ["give a task", "icu, icu_ever"]),
+        ([TASK, "cohort=midrc"], ["cohort.root is not set", "cohort=demo"]),
+        ([TASK, "cohort=midrc", "cohort.root=/no/such/folder"], ["/no/such/folder", "not a folder"]),
+        ([TASK, "training.epochs=abc"], ["training.epochs is 'abc'", "whole number"]),
+        ([TASK, "+task.versoin=2"], ["config at task", "versoin"]),
+        ([TASK, "cohort=ralo", "paths.data_dir=null"], ["paths.data_dir", "MIDRC_ML_DATA"]),
+        (["resume=no_such_run"], ["not the folder of a run", "no_such_run"]),
+        (["resume=no_such_run", "seed=3"], ["seed=3 cannot be given with it"]),
+    ],
+)
+def test_one_sentence_and_exit_2(arguments: list[str], words: list[str], command: Callable, tmp_path: Path) -> None:
+    is_resume = arguments and arguments[0].startswith("resume")
+    places = [] if is_resume else [f"paths.log_dir={tmp_path}/logs", f"paths.cache_dir={tmp_path}/cache"]
+    result = command(*arguments, *places, cwd=tmp_path)
+    assert result.returncode == 2
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert [word for word in words if word not in lines[0]] == []
+
+
+def test_a_root_without_exports_is_refused(small_run: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    with pytest.raises(InputError, match=r"no node export in .*: 0 TSV files"):
+        small_run(tmp_path, "cohort=midrc", f"cohort.root={tmp_path}/root")
+
+
+@pytest.fixture
+def export(cache_dir: Path, tmp_path: Path) -> Path:
+    """A copy of the small demo cohort, to be spoilt."""
+    cohort = DemoCohort(cache_dir=str(cache_dir), num_patients=120)
+    cohort.read()
+    return Path(shutil.copytree(cohort.root, tmp_path / "export"))
+
+
+def run_on(export: Path, small_run: Callable[..., Path], *overrides: str) -> Path:
+    return small_run(
+        export.parent / "logs",  "cohort=midrc", f"cohort.root={export}", "images=cxr_64",
+        "images.size=32", "training=demo", "training.epochs=1", "tracking=none", *overrides,
+    )  # fmt: skip
+
+
+def test_a_missing_node_is_named_with_what_it_is_for(export: Path, small_run: Callable[..., Path]) -> None:
+    next(export.glob("*_visit.tsv")).unlink()
+    with pytest.raises(InputError, match=r"task=icu needs hospital_stay \(from the visit node.*icu_stay"):
+        run_on(export, small_run)
+
+
+def test_bad_files_are_skipped_recorded_and_counted(export: Path, small_run: Callable[..., Path]) -> None:
+    """An HTML page named .dcm, a truncated DICOM, a truncated ZIP: three of a site's films, none fatal."""
+    done = run_on(export, small_run)
+    good = json.loads((done / "cohort_flow.json").read_text())["steps"][-1]
+    import pandas as pd
+
+    split = pd.read_parquet(done / "split.parquet")
+    train = split[split["part"] == "train"]["study_id"]
+    archives = [next((export / "images").glob(f"*/{study}/*.zip")) for study in train[:3]]
+    with zipfile.ZipFile(archives[0]) as package:
+        (name,) = package.namelist()
+        content = package.read(name)
+    for archive, spoilt in ((archives[0], b"<!DOCTYPE html><html>Access denied</html>"), (archives[1], content[:3000])):
+        with zipfile.ZipFile(archive, "w") as package:
+            package.writestr("series/film.dcm", spoilt)
+    archives[2].write_bytes(archives[2].read_bytes()[:1000])
+    shutil.rmtree(done)
+    step = json.loads((run_on(export, small_run) / "cohort_flow.json").read_text())["steps"][-1]
+    assert step["n_in"] == good["n_in"]
+    assert step["n_out"] == good["n_out"] - 3
+    reasons = " | ".join(sorted(entry["reason"] for entry in step["excluded"]))
+    assert "web page" in reasons
+    assert "damaged ZIP" in reasons
+    assert len(step["excluded"]) == 3
+
+
+def test_a_nan_loss_stops_and_keeps_the_last_good_checkpoint(small_run: Callable[..., Path], tmp_path: Path) -> None:
+    # The first epoch is warm-up from a rate of almost zero; the second one overflows.
+    settings = ("tracking=none", "training.lr=1e25", "training.clip_norm=0", "training.epochs=2", "training.warmup=1")
+    with pytest.raises(LossIsNotFinite, match=r"training loss became nan in epoch \d.*Lower training.lr"):
+        small_run(tmp_path, *settings)
+    status = json.loads((tmp_path / "run/status.json").read_text())
+    assert status["state"] == "failed"
+    assert "training.lr" in status["reason"]
+    kept = tmp_path / "run/checkpoints/last.pt"
+    if kept.exists():
+        weights = torch.load(kept, weights_only=True)["network"]
+        assert all(torch.isfinite(value).all() for value in weights.values() if value.is_floating_point())
+
+
+def test_no_usable_label_says_where_the_studies_went(export: Path, small_run: Callable[..., Path]) -> None:
+    visit = next(export.glob("*_visit.tsv"))
+    header, *rows = visit.read_text().splitlines()
+    place = header.split("\t").index("days_to_icu_admission")
+    blank = [
+        "\t".join(cell if i not in (place, place + 1) else "" for i, cell in enumerate(row.split("\t"))) for row in rows
+    ]
+    visit.write_text("\n".join([header, *blank]) + "\n")
+    with pytest.raises(InputError, match=r"no study has a label.*the site dates no icu_stay"):
+        run_on(export, small_run)
+    assert (export.parent / "logs/run/cohort_flow.json").is_file()
+
+
+def test_a_second_run_into_the_same_folder_is_refused(tracked_run: Path, command: Callable) -> None:
+    before = (tracked_run / "metrics.json").read_bytes()
+    result = command(TASK, f"hydra.run.dir={tracked_run}", f"paths.log_dir={tracked_run.parent}")
+    assert result.returncode == 2
+    assert "holds a run" in result.stderr
+    assert (tracked_run / "metrics.json").read_bytes() == before

@@ -1,0 +1,226 @@
+"""The image cache: right pixels, never old ones, whatever happened before or at the same time."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from midrc_ml.images import cache as cache_module
+from midrc_ml.images.cache import ImageCache
+from midrc_ml.images.files import Member
+from midrc_ml.images.radiograph import read_radiograph
+from midrc_ml.images.recipe import Recipe
+
+RECIPE = Recipe(size=32)
+
+
+def write_film(path: Path, seed: int) -> str:
+    pixels = np.random.default_rng(seed).integers(0, 65536, (48, 40), dtype=np.uint16)
+    path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    return str(path)
+
+
+def expected(path: str, recipe: Recipe = RECIPE) -> np.ndarray:
+    return recipe.apply(read_radiograph(Member(Path(path).name, Path(path).read_bytes())))
+
+
+def films(folder: Path, count: int) -> list[str]:
+    folder.mkdir(exist_ok=True)
+    return [write_film(folder / f"{number}.png", number) for number in range(count)]
+
+
+def cache(folder: Path, recipe: Recipe = RECIPE) -> ImageCache:
+    return ImageCache(cache_dir=str(folder / "cache"), recipe=recipe)
+
+
+def assert_right(images: cache_module.CachedImages, files: list[str], recipe: Recipe = RECIPE) -> None:
+    assert images.reasons == [None] * len(files)
+    assert np.array_equal(images.gather(range(len(files))), np.stack([expected(file, recipe) for file in files]))
+
+
+def test_cached_pixels_are_those_of_the_recipe_in_the_order_asked_for(tmp_path: Path) -> None:
+    files = films(tmp_path / "films", 5)
+    assert_right(cache(tmp_path).load(files, num_processes=1), files)
+    assert_right(cache(tmp_path).load(files[::-1], num_processes=1), files[::-1])
+    images = cache(tmp_path).load(files, num_processes=1)
+    assert np.array_equal(images.gather([3, 0, 3])[2], expected(files[3]))
+
+
+def test_a_second_load_decodes_nothing(tmp_path: Path) -> None:
+    files = films(tmp_path / "films", 3)
+    cache(tmp_path).load(files, num_processes=1)
+    before = {path.name: path.stat().st_mtime_ns for path in cache(tmp_path).folder.iterdir()}
+    assert_right(cache(tmp_path).load(files, num_processes=1), files)
+    assert {path.name: path.stat().st_mtime_ns for path in cache(tmp_path).folder.iterdir()} == before
+
+
+def test_new_files_are_added_to_what_is_there(tmp_path: Path) -> None:
+    files = films(tmp_path / "films", 4)
+    cache(tmp_path).load(files[:2], num_processes=1)
+    first_shard = (cache(tmp_path).folder / "0000.u8").stat().st_mtime_ns
+    assert_right(cache(tmp_path).load(files, num_processes=1), files)
+    assert (cache(tmp_path).folder / "0000.u8").stat().st_mtime_ns == first_shard
+
+
+def test_a_file_asked_for_twice_is_stored_once(tmp_path: Path) -> None:
+    files = films(tmp_path / "films", 2)
+    assert_right(cache(tmp_path).load([*files, files[0]], num_processes=1), [*files, files[0]])
+    assert sum(path.stat().st_size for path in cache(tmp_path).folder.glob("*.u8")) == 2 * 32 * 32
+
+
+def test_many_files_go_over_several_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "SHARD_RECORDS", 3)
+    files = films(tmp_path / "films", 8)
+    assert_right(cache(tmp_path).load(files, num_processes=1), files)
+    assert len(list(cache(tmp_path).folder.glob("*.u8"))) == 3
+
+
+def test_a_pool_of_processes_gives_the_same_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "_POOL_FROM", 4)
+    files = films(tmp_path / "films", 6)
+    assert_right(cache(tmp_path).load(files, num_processes=2), files)
+
+
+def test_another_recipe_never_reads_the_pixels_of_this_one(tmp_path: Path) -> None:
+    files = films(tmp_path / "films", 2)
+    padded = Recipe(size=32, aspect="pad")
+    assert_right(cache(tmp_path).load(files, num_processes=1), files)
+    assert_right(cache(tmp_path, padded).load(files, num_processes=1), files, padded)
+    assert not np.array_equal(expected(files[0]), expected(files[0], padded))
+    assert cache(tmp_path).folder != cache(tmp_path, padded).folder
+    assert cache(tmp_path).folder == cache(tmp_path, Recipe(size=32)).folder
+
+
+def test_a_changed_file_is_decoded_again(tmp_path: Path) -> None:
+    files = films(tmp_path / "films", 2)
+    old = cache(tmp_path).load(files, num_processes=1).gather([0])[0]
+    write_film(Path(files[0]), seed=99)
+    assert_right(cache(tmp_path).load(files, num_processes=1), files)
+    assert not np.array_equal(expected(files[0]), old)
+
+
+def test_a_file_of_the_same_size_but_another_time_is_decoded_again(tmp_path: Path) -> None:
+    file = tmp_path / "film.bmp"
+    for seed in (1, 2):
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 40), dtype=np.uint8)
+        file.write_bytes(cv2.imencode(".bmp", pixels)[1].tobytes())
+        os.utime(file, ns=(seed * 10**9, seed * 10**9))
+        assert_right(cache(tmp_path).load([str(file)], num_processes=1), [str(file)])
+
+
+def test_a_bad_file_is_recorded_with_its_reason_and_does_not_stop_the_others(tmp_path: Path) -> None:
+    files = films(tmp_path / "films", 3)
+    Path(files[1]).write_bytes(b"<!doctype html><p>sign in</p>")
+    images = cache(tmp_path).load([*files, str(tmp_path / "absent.png")], num_processes=1)
+    assert images.reasons[0] is None
+    assert images.reasons[2] is None
+    assert "web page" in str(images.reasons[1])
+    assert images.reasons[3] == "cannot be read (No such file or directory)"
+    assert np.array_equal(images.gather([2])[0], expected(files[2]))
+    with pytest.raises(IndexError, match="web page"):
+        images.gather([0, 1])
+
+
+def test_a_shard_of_nothing_but_bad_files_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"")
+    images = cache(tmp_path).load([str(tmp_path / "bad.png")], num_processes=1)
+    assert images.reasons == ["an empty file"]
+    files = films(tmp_path / "films", 2)
+    assert_right(cache(tmp_path).load(files, num_processes=1), files)
+
+
+def test_a_repaired_file_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "film.png"
+    file.write_bytes(b"")
+    assert cache(tmp_path).load([str(file)], num_processes=1).reasons == ["an empty file"]
+    write_film(file, 1)
+    assert_right(cache(tmp_path).load([str(file)], num_processes=1), [str(file)])
+
+
+def test_no_files_give_no_images(tmp_path: Path) -> None:
+    images = cache(tmp_path).load([], num_processes=1)
+    assert images.gather([]).shape == (0, 32, 32)
+
+
+def test_a_series_of_several_films_stands_for_its_first_readable_one(tmp_path: Path) -> None:
+    one, two = films(tmp_path / "films", 2)
+    with zipfile.ZipFile(tmp_path / "series.zip", "w") as package:
+        package.writestr("a.png", b"not a picture")
+        package.write(one, "b.png")
+        package.write(two, "c.png")
+    images = cache(tmp_path).load([str(tmp_path / "series.zip"), str(tmp_path / "films")], num_processes=1)
+    assert np.array_equal(images.gather([0])[0], expected(one))
+    assert np.array_equal(images.gather([1])[0], expected(one))
+    left_out = pd.read_parquet(cache(tmp_path).folder / "0000.parquet")["left_out"]
+    assert left_out.tolist() == [2, 1]
+
+
+def test_leftovers_of_a_killed_build_are_never_read_and_do_not_disturb_the_next(tmp_path: Path) -> None:
+    files = films(tmp_path / "films", 4)
+    cache(tmp_path).load(files[:2], num_processes=1)
+    folder = cache(tmp_path).folder
+    (folder / "0001.u8").write_bytes(bytes([77]) * 5000)  # pixels without an index, and no whole number of records
+    (folder / "0001.unfinished").write_bytes(b"half an index")
+    (folder / "0007.u8").write_bytes(bytes([77]) * 1024)
+    assert_right(cache(tmp_path).load(files[:2], num_processes=1), files[:2])
+    assert_right(cache(tmp_path).load(files, num_processes=1), files)
+    assert (folder / "0001.u8").stat().st_size == 2 * 32 * 32
+    assert not (folder / "0001.unfinished").exists()
+
+
+BUILD = (
+    "import sys; from midrc_ml.images import cache; from midrc_ml.images.recipe import Recipe\n"
+    "cache.SHARD_RECORDS = 4\n"
+    "images = cache.ImageCache(cache_dir=sys.argv[1], recipe=Recipe(size=32)).load(sys.argv[2:], num_processes=1)\n"
+    "sys.stdout.buffer.write(images.gather(range(len(sys.argv) - 2)).tobytes())\n"
+)
+
+
+def test_processes_that_build_at_the_same_time_all_get_the_right_pixels(tmp_path: Path) -> None:
+    files = films(tmp_path / "films", 10)
+    orders = [files, files[::-1], files[:6]]
+    started = [
+        subprocess.Popen([sys.executable, "-c", BUILD, str(tmp_path / "cache"), *order], stdout=subprocess.PIPE)
+        for order in orders
+    ]
+    for process, order in zip(started, orders, strict=True):
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0
+        assert output == np.stack([expected(file) for file in order]).tobytes()
+
+
+def test_a_build_killed_in_the_middle_goes_on_where_it_was(tmp_path: Path) -> None:
+    files = films(tmp_path / "films", 120)
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUILD, str(tmp_path / "cache"), *files], stdout=subprocess.DEVNULL
+    )
+    folder, patience = cache(tmp_path).folder, time.monotonic() + 60
+    while len(list(folder.glob("*.parquet"))) < 2 and time.monotonic() < patience:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(timeout=30) == -signal.SIGKILL
+    finished = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
+    assert 2 <= len(finished) < 30
+    assert_right(cache(tmp_path).load(files, num_processes=1), files)
+    assert all((folder / name).stat().st_mtime_ns == when for name, when in finished.items())
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+def test_every_real_file_goes_through_the_cache(midrc_ml_data: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(midrc_ml_data / "dicom" / "manifest.csv")
+    small = table[table["bytes"] < 600_000]
+    files = [str(midrc_ml_data / "dicom" / path) for path in small["path"]]
+    images = cache(tmp_path).load(files, num_processes=1)
+    for number, (file, reason) in enumerate(zip(files, images.reasons, strict=True)):
+        if reason is None and number % 5 == 0:
+            assert np.array_equal(images.gather([number])[0], expected(file))
+    assert sum(reason is None for reason in images.reasons) > 20
+    assert sum(reason is not None for reason in images.reasons) > 20

@@ -1,0 +1,435 @@
+"""One film from its bytes: pixel values by hand, and what is refused with which words."""
+
+import csv
+import hashlib
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
+
+from midrc_ml.images.files import ImageError, Member
+from midrc_ml.images.radiograph import Radiograph, read_radiograph
+
+
+def film(pixels: np.ndarray, *, bits: int = 0, photometric: str = "MONOCHROME2", **fields: object) -> Dataset:
+    """A small DX data set around `pixels`, uncompressed; `fields` are added or, where None, removed."""
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = "1.2.3.4"
+    data.PatientName, data.PatientID = "Doe^Jane", "MRN-0815"
+    data.InstanceNumber = 3
+    data.Rows, data.Columns = pixels.shape[-2:]
+    if pixels.ndim == 3:
+        data.NumberOfFrames = len(pixels)
+    data.SamplesPerPixel = 1
+    data.PhotometricInterpretation = photometric
+    data.BitsAllocated = pixels.dtype.itemsize * 8
+    data.BitsStored = bits or data.BitsAllocated
+    data.HighBit = data.BitsStored - 1
+    data.PixelRepresentation = int(pixels.dtype.kind == "i")
+    data.PixelData = pixels.tobytes()
+    for name, value in fields.items():
+        if value is None:
+            delattr(data, name)
+        else:
+            setattr(data, name, value)
+    return data
+
+
+def as_bytes(data: Dataset) -> bytes:
+    file = BytesIO()
+    data.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+def read(data: Dataset) -> Radiograph:
+    return read_radiograph(Member("film.dcm", as_bytes(data)))
+
+
+def reason(content: bytes, name: str = "film.dcm") -> str:
+    with pytest.raises(ImageError) as caught:
+        read_radiograph(Member(name, content))
+    return str(caught.value)
+
+
+def read_or_reason(content: bytes, name: str = "film.dcm") -> Radiograph | str:
+    """What comes of any bytes: a film or a reason; every other exception fails the test."""
+    try:
+        return read_radiograph(Member(name, content))
+    except ImageError as error:
+        return str(error)
+
+
+def lookup_table(entries: list[int], *, first: int, bits: int) -> Sequence:
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [len(entries), first, bits])
+    item.add_new("LUTData", "US", entries)
+    return Sequence([item])
+
+
+STORED = np.array([[0, 1, 2], [100, 4094, 4095]], np.uint16)
+
+
+def test_stored_values_come_out_as_stored_with_rows_first() -> None:
+    radiograph = read(film(STORED, bits=12))
+    assert radiograph.pixels.dtype == np.uint16
+    assert radiograph.pixels.tolist() == [[0, 1, 2], [100, 4094, 4095]]
+    assert (radiograph.sop_uid, radiograph.instance_number, radiograph.window) == ("1.2.3.4", 3, None)
+
+
+def test_modality_slope_and_intercept_are_applied() -> None:
+    radiograph = read(film(STORED, bits=12, RescaleSlope="0.5", RescaleIntercept="-10"))
+    assert radiograph.pixels.dtype == np.float32
+    assert radiograph.pixels.tolist() == [[-10.0, -9.5, -9.0], [40.0, 2037.0, 2037.5]]
+
+
+def test_modality_lut_sequence_is_applied() -> None:
+    table = lookup_table([7, 5, 3], first=0, bits=16)
+    assert read(film(STORED, bits=12, ModalityLUTSequence=table)).pixels.tolist() == [[7, 5, 3], [3, 3, 3]]
+
+
+def test_signed_pixels_keep_their_sign() -> None:
+    signed = np.array([[-1000, -1], [0, 1000]], np.int16)
+    assert read(film(signed, bits=12)).pixels.tolist() == [[-1000.0, -1.0], [0.0, 1000.0]]
+
+
+def test_signed_monochrome1_is_mirrored_within_its_range() -> None:
+    signed = np.array([[-1000, -1], [0, 2000]], np.int16)
+    expected = [[2000.0, 1001.0], [1000.0, -1000.0]]  # max + min - value = 1000 - value
+    assert read(film(signed, bits=12, photometric="MONOCHROME1")).pixels.tolist() == expected
+
+
+def test_monochrome1_is_inverted_within_the_stored_bits() -> None:
+    expected = [[4095, 4094, 4093], [3995, 1, 0]]
+    assert read(film(STORED, bits=12, photometric="MONOCHROME1")).pixels.tolist() == expected
+
+
+def test_presentation_lut_inverse_is_inverted_once() -> None:
+    expected = [[4095, 4094, 4093], [3995, 1, 0]]
+    assert read(film(STORED, bits=12, PresentationLUTShape="INVERSE")).pixels.tolist() == expected
+
+
+def test_monochrome1_with_presentation_lut_inverse_is_inverted_once_and_not_twice() -> None:
+    data = film(STORED, bits=12, photometric="MONOCHROME1", PresentationLUTShape="INVERSE")
+    assert read(data).pixels.tolist() == [[4095, 4094, 4093], [3995, 1, 0]]
+
+
+def test_presentation_lut_identity_changes_nothing() -> None:
+    assert read(film(STORED, bits=12, PresentationLUTShape="IDENTITY")).pixels.tolist() == STORED.tolist()
+
+
+def test_monochrome1_after_rescale_is_mirrored_within_the_values_range() -> None:
+    data = film(np.array([[0, 10, 30]], np.uint16), photometric="MONOCHROME1", RescaleSlope="2", RescaleIntercept="5")
+    assert read(data).pixels.tolist() == [[65.0, 45.0, 5.0]]  # values 5, 25, 65; max + min = 70
+
+
+def test_voi_lut_sequence_maps_values_after_the_modality_lut() -> None:
+    data = film(np.array([[0, 1, 2, 9]], np.uint16), VOILUTSequence=lookup_table([50, 20, 10], first=1, bits=16))
+    # 0 and 1 take the first entry, 2 the second, everything beyond the table its last.
+    assert read(data).pixels.tolist() == [[50, 50, 20, 10]]
+
+
+def test_voi_lut_of_eight_bit_entries_reaches_past_entry_255() -> None:
+    ramp = [entry // 4 for entry in range(1024)]
+    data = film(np.array([[0, 255, 256, 700, 1023]], np.uint16), VOILUTSequence=lookup_table(ramp, first=0, bits=8))
+    assert read(data).pixels.tolist() == [[0, 63, 64, 175, 255]]
+
+
+def test_voi_lut_sequence_is_preferred_to_a_window() -> None:
+    table = lookup_table([0, 10, 40], first=0, bits=16)
+    radiograph = read(film(np.array([[0, 1, 2]], np.uint16), VOILUTSequence=table, WindowCenter="1", WindowWidth="2"))
+    assert radiograph.pixels.tolist() == [[0, 10, 40]]
+    assert radiograph.window is None
+
+
+def test_monochrome1_is_inverted_after_the_voi_lut() -> None:
+    table = lookup_table([0, 10, 40], first=0, bits=16)
+    data = film(np.array([[0, 1, 2]], np.uint16), photometric="MONOCHROME1", VOILUTSequence=table)
+    assert read(data).pixels.tolist() in ([[40, 30, 0]], [[65535, 65525, 65495]])
+
+
+def test_an_empty_voi_lut_sequence_counts_as_none() -> None:
+    data = film(STORED, bits=12, VOILUTSequence=Sequence([]), WindowCenter="2048", WindowWidth="4096")
+    assert read(data).pixels.tolist() == STORED.tolist()
+    assert read(data).window == (0.0, 4095.0)
+
+
+def test_sigmoid_is_applied_to_the_pixels() -> None:
+    data = film(
+        np.array([[100, 200, 300]], np.uint16),
+        bits=12,
+        WindowCenter="200",
+        WindowWidth="400",
+        VOILUTFunction="SIGMOID",
+    )
+    # PS3.3 C.11.2.1.3.1: y = 4095 / (1 + exp(-4 (x - 200) / 400))
+    expected = [[4095 / (1 + np.e), 2047.5, 4095 / (1 + 1 / np.e)]]
+    np.testing.assert_allclose(read(data).pixels, expected, rtol=1e-6)
+    assert read(data).window is None
+
+
+def test_a_linear_window_is_reported_and_leaves_the_pixels_alone() -> None:
+    radiograph = read(film(STORED, bits=12, WindowCenter="2048", WindowWidth="4096"))
+    assert radiograph.pixels.tolist() == STORED.tolist()
+    assert radiograph.window == (0.0, 4095.0)  # PS3.3 C.11.2.1.2.1: 4096 grey levels, 0 to 4095
+
+
+def test_an_exact_window_has_its_full_width() -> None:
+    data = film(STORED, bits=12, WindowCenter="2048", WindowWidth="4096", VOILUTFunction="LINEAR_EXACT")
+    assert read(data).window == (0.0, 4096.0)
+
+
+def test_of_several_windows_the_first_is_taken() -> None:
+    data = film(STORED, bits=12, WindowCenter=["100", "900"], WindowWidth=["51", "7"])
+    assert read(data).window == (74.5, 124.5)
+
+
+def test_the_window_is_mirrored_with_the_pixels() -> None:
+    data = film(STORED, bits=12, photometric="MONOCHROME1", WindowCenter="1000", WindowWidth="201")
+    assert read(data).window == (4095 - 1099.5, 4095 - 899.5)
+
+
+@pytest.mark.parametrize(("center", "width"), [("", ""), ("100", ""), ("100", "0"), ("100", "-5")])
+def test_a_window_without_a_width_is_no_window(center: str, width: str) -> None:
+    assert read(film(STORED, bits=12, WindowCenter=center, WindowWidth=width)).window is None
+
+
+def test_a_film_without_an_instance_number_has_number_0() -> None:
+    assert read(film(STORED, bits=12, InstanceNumber=None)).instance_number == 0
+
+
+def test_dicom_is_known_by_its_content_and_not_by_its_name() -> None:
+    assert read_radiograph(Member("0001", as_bytes(film(STORED, bits=12)))).pixels.tolist() == STORED.tolist()
+
+
+def test_rle_gives_the_same_pixels_as_uncompressed() -> None:
+    data = film(STORED, bits=12)
+    data.compress(RLELossless)
+    assert data.file_meta.TransferSyntaxUID == RLELossless
+    assert read(data).pixels.tolist() == STORED.tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_png_keeps_its_values_rows_and_columns(dtype: type) -> None:
+    pixels = np.array([[0, 1, 200], [3, 4, np.iinfo(dtype).max]], dtype)
+    radiograph = read_radiograph(Member("film.png", cv2.imencode(".png", pixels)[1].tobytes()))
+    assert radiograph.pixels.dtype == (np.uint16 if dtype is np.uint16 else np.float32)
+    assert radiograph.pixels.tolist() == pixels.tolist()
+    assert (radiograph.sop_uid, radiograph.window) == ("", None)
+
+
+def test_a_jpeg_of_one_grey_is_that_grey() -> None:
+    content = cv2.imencode(".jpg", np.full((8, 16), 90, np.uint8))[1].tobytes()
+    pixels = read_radiograph(Member("film.jpg", content)).pixels
+    assert pixels.shape == (8, 16)
+    np.testing.assert_allclose(pixels, 90, atol=1)
+
+
+WEB_PAGE = "a web page, not an image (a failed download saved under this name; download it again)"
+
+
+@pytest.mark.parametrize("name", ["film.dcm", "film.jpg", "film"])
+@pytest.mark.parametrize("page", [b"<!DOCTYPE html><html>Sign in</html>", b"\n <HTML><body>403</body></HTML>"])
+def test_a_web_page_is_called_a_web_page(name: str, page: bytes) -> None:
+    assert reason(page, name) == WEB_PAGE
+
+
+@pytest.mark.parametrize("name", ["film.dcm", "film.png", "film"])
+def test_an_empty_file_is_called_empty(name: str) -> None:
+    assert reason(b"", name) == "an empty file"
+
+
+def test_bytes_of_no_kind_are_neither_dicom_nor_a_picture() -> None:
+    assert reason(bytes(range(200)), "film.png") == "neither DICOM nor a picture that can be decoded"
+    assert reason(bytes(range(120)), "film.dcm").startswith("not a readable DICOM file (")
+
+
+def test_a_colour_film_is_refused_by_its_photometric_interpretation() -> None:
+    data = film(np.zeros((2, 2), np.uint8), photometric="RGB", SamplesPerPixel=3, PlanarConfiguration=0)
+    data.PixelData = bytes(12)
+    assert reason(as_bytes(data)) == "PhotometricInterpretation is RGB; a radiograph is MONOCHROME1 or MONOCHROME2"
+
+
+def test_a_film_of_several_frames_is_refused() -> None:
+    assert reason(as_bytes(film(np.zeros((3, 2, 2), np.uint16)))) == (
+        "3-dimensional pixel data; a radiograph has one frame"
+    )
+
+
+def test_a_file_without_pixel_data_is_refused() -> None:
+    assert reason(as_bytes(film(STORED, PixelData=None))) == (
+        "a DICOM file without PixelData (cut off, or not an image)"
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"RescaleSlope": "1", "RescaleIntercept": ""},
+        {"ModalityLUTSequence": Sequence([Dataset()])},
+        {"VOILUTSequence": Sequence([Dataset()])},
+        {"Rows": 0},
+        {"BitsAllocated": 13},
+        {"PixelRepresentation": None},
+    ],
+)
+def test_a_header_that_contradicts_itself_is_an_image_error(fields: dict[str, object]) -> None:
+    words = reason(as_bytes(film(STORED, bits=12, **fields)))
+    assert words.startswith(("not a readable DICOM file (", "pixels cannot be decoded ("))
+
+
+def with_value(element: bytes, old: bytes, new: bytes) -> bytes:
+    """The film's bytes with the value of one element overwritten, which pydicom would refuse to write."""
+    content = as_bytes(film(STORED, bits=12, RescaleSlope="1.5", RescaleIntercept="-1", WindowCenter="40"))
+    position = content.index(old, content.index(element))
+    assert len(old) == len(new)
+    return content[:position] + new + content[position + len(old) :]
+
+
+@pytest.mark.parametrize(
+    ("element", "old", "new"),
+    [
+        (b"\x28\x00\x53\x10DS", b"1.5", b"x.5"),
+        (b"\x28\x00\x52\x10DS", b"-1", b"a1"),
+        (b"\x28\x00\x02\x00US", b"US", b"UZ"),
+        (b"\x20\x00\x13\x00IS", b"3 ", b"3A"),
+    ],
+)
+def test_a_value_that_is_no_number_is_an_image_error(element: bytes, old: bytes, new: bytes) -> None:
+    words = reason(with_value(element, old, new))
+    assert words.startswith(("not a readable DICOM file (", "pixels cannot be decoded ("))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, RLELossless])
+def test_every_truncation_is_an_image_error_or_the_whole_film(syntax: str) -> None:
+    pixels = (np.arange(600, dtype=np.uint16) * 7 % 4096).reshape(20, 30)
+    data = film(pixels, bits=12)
+    if syntax == RLELossless:
+        data.compress(RLELossless)
+    else:
+        data.file_meta.TransferSyntaxUID = syntax
+    content, refused = as_bytes(data), 0
+    for length in range(0, len(content), 11):
+        found = read_or_reason(content[:length])
+        if isinstance(found, str):
+            refused += 1
+            assert_short_and_silent(found)
+        else:
+            assert found.pixels.tolist() == pixels.tolist()  # only padding after the pixels was cut
+    assert refused > 30
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+def test_changed_bytes_never_raise_anything_but_an_image_error() -> None:
+    content = as_bytes(film(STORED, bits=12, WindowCenter="40", WindowWidth="80", RescaleSlope="1.5"))
+    refused = 0
+    for position in range(128, len(content)):
+        for value in (0x00, 0x41, 0xFF):
+            found = read_or_reason(content[:position] + bytes([value]) + content[position + 1 :])
+            refused += isinstance(found, str)
+    assert refused > 100
+
+
+def test_an_rle_stream_on_which_the_decoder_panics_is_an_image_error(capfd: pytest.CaptureFixture) -> None:
+    data = film(np.arange(4096, dtype=np.uint16).reshape(64, 64))
+    data.compress(RLELossless)
+    data.Rows = 63  # a row fewer than the stream holds
+    assert reason(as_bytes(data)) == "pixels cannot be decoded (a damaged RLE stream)"
+    assert "panicked" in capfd.readouterr().err  # from Rust: the case is still the one that is meant
+
+
+def assert_short_and_silent(words: str) -> None:
+    """One short sentence without anything of the patient."""
+    assert 0 < len(words) < 260
+    assert "\n" not in words
+    assert ". " not in words
+    assert not any(secret in words for secret in ("Doe", "MRN", "1.2.3.4"))
+
+
+def test_no_reason_repeats_the_patients_name_or_number() -> None:
+    for fields in ({"PhotometricInterpretation": "RGB"}, {"Rows": 0}, {"PixelData": None}, {"RescaleIntercept": ""}):
+        assert_short_and_silent(reason(as_bytes(film(STORED, RescaleSlope="1", **fields))))
+
+
+def test_equal_faults_of_different_films_have_equal_reasons() -> None:
+    cut = {reason(as_bytes(film(np.zeros((size, size), np.uint16)))[:-200]) for size in (20, 30, 40)}
+    no_number = {reason(with_value(b"\x28\x00\x53\x10DS", b"1.5", bad)) for bad in (b"x.5", b"y.6")}
+    assert len(cut) == len(no_number) == 1
+
+
+# Real files.
+
+
+def manifest(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "dicom" / "manifest.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+def test_every_real_file_gives_a_radiograph_or_one_short_reason(midrc_ml_data: Path) -> None:
+    rows = manifest(midrc_ml_data)
+    readable = 0
+    for row in rows:
+        path = midrc_ml_data / "dicom" / row["path"]
+        found = read_or_reason(path.read_bytes(), path.name)
+        if isinstance(found, str):
+            assert 0 < len(found) < 260, row["path"]
+            assert "\n" not in found, row["path"]
+            assert "force=True" not in found, row["path"]
+            single_film = row["photometric"].startswith("MONOCHROME") and row["frames"] == "1"
+            assert not single_film or "cannot be decoded" in found, row["path"]
+            continue
+        readable += 1
+        assert found.pixels.shape == (int(row["rows"]), int(row["cols"])), row["path"]
+        assert found.pixels.dtype in (np.uint16, np.float32), row["path"]
+        assert np.isfinite(found.pixels).all(), row["path"]
+        assert row["photometric"] in ("MONOCHROME1", "MONOCHROME2"), row["path"]
+        assert row["frames"] == "1", row["path"]
+    assert len(rows) == 125
+    assert readable >= 40
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+def test_stored_values_of_real_files_are_those_of_an_independent_decoder(midrc_ml_data: Path) -> None:
+    compared = exact = 0
+    for row in manifest(midrc_ml_data):
+        tables = (row["voi_lut_seq"], row["modality_lut_seq"])
+        if (row["photometric"], row["frames"], row["dec_default"]) != ("MONOCHROME2", "1", "ok") or "yes" in tables:
+            continue
+        path = midrc_ml_data / "dicom" / row["path"]
+        found = read_or_reason(path.read_bytes(), path.name)
+        if isinstance(found, str):
+            assert "cannot be decoded" in found, row["path"]  # a transfer syntax whose decoder is not installed here
+            continue
+        slope, intercept = map(float, (row["rescale"] or "1/0").split("/"))
+        stored = (found.pixels.astype(np.float64) - intercept) / slope
+        # Two JPEG decoders may differ by a grey level; all other transfer syntaxes decode to the same values.
+        limit = 2 if "JPEG Baseline" in row["transfer_syntax_name"] else 1e-3
+        assert abs(stored.min() - float(row["dec_min"])) < limit, row["path"]
+        assert abs(stored.max() - float(row["dec_max"])) < limit, row["path"]
+        assert abs(stored.mean() - float(row["dec_mean"])) < limit, row["path"]
+        compared += 1
+        if limit < 1:
+            whole = np.rint(stored).astype(row["dec_dtype"])
+            digest = hashlib.sha256(whole.tobytes()).hexdigest()
+            exact += digest.startswith(row["dec_sha"])
+    assert compared >= 35
+    assert exact == compared - 1
+
+
+def test_the_lossless_and_uncompressed_forms_of_a_real_film_are_equal(midrc_ml_data: Path) -> None:
+    folder = midrc_ml_data / "dicom" / "nema_wg04"
+    plain, rle, jpeg2000 = (
+        read_radiograph(Member("x.dcm", (folder / f"CT1_{form}.dcm").read_bytes())).pixels
+        for form in ("UNC", "RLE", "J2KR")
+    )
+    assert np.array_equal(plain, rle)
+    assert np.array_equal(plain, jpeg2000)
