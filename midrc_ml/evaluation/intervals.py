@@ -65,8 +65,10 @@ def bootstrap_intervals(
     """The interval of each metric over the studies in `rows`, from the shared `draws` of all studies."""
     values: dict[str, list[NDArray[np.float64]]] = {name: [] for name in metrics}
     for weights in draws.weights():
+        # compress keeps C order, unlike weights[:, rows]: a draw's sums must not depend on how many share its chunk.
+        chosen = weights.compress(rows, axis=1)
         for name, metric in metrics.items():
-            values[name].append(scored_draws(metric, y_true[rows], y_score[rows], weights[:, rows]))
+            values[name].append(scored_draws(metric, y_true[rows], y_score[rows], chosen))
     return {name: _interval(np.concatenate(drawn), confidence) for name, drawn in values.items()}
 
 

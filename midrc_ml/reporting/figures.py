@@ -43,9 +43,7 @@ def flow_diagram(flow: Mapping[str, Any], path: Path) -> None:
             )
             if lines:
                 _box(axes, 4.2, middle - height / 2 + 0.06, 6.2, height - 0.12, "\n".join(lines), GREY, left=True)
-                axes.annotate(
-                    "", (4.15, middle + 0.36), (1.85, middle + 0.36), arrowprops={"arrowstyle": "-|>", "color": GREY}
-                )
+                axes.annotate("", (4.16, middle), (3.68, middle), arrowprops={"arrowstyle": "-|>", "color": GREY})
         top -= height + 0.45
     _save(figure, path)
 
@@ -104,12 +102,13 @@ def group_figure(rows: Sequence[Mapping[str, Any]], overall: Mapping[str, Any], 
             continue
         if row["low"] is not None:
             axes.plot([row["low"], row["high"]], [position, position], color=BLUE, linewidth=1.4)
-        axes.plot(row["value"], position, "o", color=BLUE, markersize=4)
+        filled = "full" if row["low"] is not None else "none"
+        axes.plot(row["value"], position, "o", color=BLUE, markersize=4, fillstyle=filled)
     if overall["value"] is not None:
         axes.axvline(overall["value"], color=RED, linestyle=":", linewidth=1)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel(f"{overall['metric']} (dotted: all studies)")
+    axes.set_xlabel(f"{overall['metric']} (dotted: all studies; open circle: too few patients for an interval)")
     _save(figure, path)
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from midrc_ml.cohorts.flow import reason_where
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.errors import InputError
+from midrc_ml.tables.schemas import EVENT_KINDS
 
 CompetingEvent = Literal["positive", "negative", "exclude"]
 
@@ -48,6 +49,8 @@ def event_within_horizon(
         )
     if competing_event not in ("positive", "negative", "exclude"):
         raise InputError(f"competing_event is {competing_event!r}; it must be positive, negative or exclude")
+    if event not in EVENT_KINDS:
+        raise InputError(f"label.event is {event!r}; it must be one of {', '.join(EVENT_KINDS)}")
     events = tables.events
     stays = merged_stays(events[events["kind"] == "hospital_stay"])
     happened = events.loc[events["kind"] == event, ["case_id", "start_day", "end_day"]].dropna(subset="start_day")
@@ -60,8 +63,9 @@ def event_within_horizon(
     at = pd.DataFrame({"row": np.arange(len(studies)), "case_id": studies["case_id"].to_numpy(), "day": day.to_numpy()})
     at["stay_start"], at["stay_end"] = stay["start"].to_numpy(), stay["end"].to_numpy()
     pairs = at.merge(happened, on="case_id")
-    # An event belongs to the stay that it overlaps: its record may begin a day before the admission's.
-    ends = pairs["end_day"].fillna(pairs["start_day"])
+    # An event belongs to the stay that it overlaps: its record may begin a day before the admission's. One
+    # without an end may belong to an earlier stay, so that it reaches no further than a film before admission.
+    ends = pairs["end_day"].fillna(pairs["start_day"] + lead_days)
     in_stay = (pairs["start_day"] <= pairs["stay_end"]) & (ends >= pairs["stay_start"])
     already = _any(pairs["row"], in_stay & (pairs["start_day"] < pairs["day"] + first_day), len(studies))
     after = (pairs["start_day"] >= pairs["day"] + first_day) & (pairs["start_day"] <= pairs["day"] + horizon_days)
@@ -131,20 +135,21 @@ def readers_mean(tables: Tables, studies: pd.DataFrame, *, name: str, min_reader
 def merged_stays(stays: pd.DataFrame) -> pd.DataFrame:
     """Hospital stays without overlap: rows of one case that overlap or touch are one stay (transfers, repeats).
 
-    Columns: case_id, start, end (infinity = still open), outcome_known (whether the last row says how it ended).
+    Columns: case_id, start, end (infinity = still open), outcome_known (whether a last row says how it ended).
     """
     frame = stays[["case_id", "start_day", "end_day", "value"]].dropna(subset="start_day")
     frame = frame.assign(end=frame["end_day"].fillna(np.inf)).sort_values(["case_id", "start_day", "end"])
     latest_end = frame.groupby("case_id")["end"].cummax().groupby(frame["case_id"]).shift()
     frame["stay"] = (latest_end.isna() | (frame["start_day"] > latest_end)).cumsum()
-    last = frame.sort_values(["stay", "end"], kind="stable").drop_duplicates("stay", keep="last")
+    frame["known"] = frame["value"].notna()
+    last = frame.sort_values(["stay", "end", "known"]).drop_duplicates("stay", keep="last")
     start = frame.groupby("stay")["start_day"].min()
     return pd.DataFrame(
         {
             "case_id": last["case_id"].to_numpy(),
             "start": start.loc[last["stay"]].to_numpy(),
             "end": last["end"].to_numpy(),
-            "outcome_known": last["value"].notna().to_numpy(),
+            "outcome_known": last["known"].to_numpy(),
         }
     )
 

@@ -147,7 +147,9 @@ class MlflowTracking:
         if found is not None:
             return str(found.experiment_id)
         place = None if self.uri else (self._log_dir / "mlflow-artifacts" / name.replace("/", "-")).as_uri()
-        return str(self._client.create_experiment(name, artifact_location=place))
+        # MLflow's page opens such an experiment on its runs, not on chat traces.
+        tags = {"mlflow.experimentKind": "custom_model_development"}
+        return str(self._client.create_experiment(name, artifact_location=place, tags=tags))
 
     def _save_model(self, network: Any, image_size: int) -> None:
         """The network with its signature; its input example is zeros: no pixel of a patient is stored."""

@@ -68,8 +68,8 @@ def write_nodes(patients: DemoPatients, root: Path, *nodes: str) -> Tables:
     [
         (
             "case",
-            "type id project_id submitter_id age_at_index age_at_index_gt89 case_ids country_of_residence covid19_positive "
-            "ethnicity gen3_linked_subjects_available icu_indicator index_event linked_external_data "
+            "type id project_id submitter_id age_at_index age_at_index_gt89 case_ids country_of_residence "
+            "covid19_positive ethnicity gen3_linked_subjects_available icu_indicator index_event linked_external_data "
             "long_covid_diagnosis race sex site_id token_record_id treatment_info ventilator_indicator zip datasets.id "
             "datasets.submitter_id",
         ),
@@ -95,7 +95,10 @@ def test_the_case_header_is_that_of_the_real_file(marked: DemoCohort, midrc_ml_d
 @pytest.mark.parametrize(
     ("node", "columns"),
     [
-        ("imaging_study", "study_uid study_modality days_to_study age_at_imaging age_at_imaging_gt89 cases.submitter_id"),
+        (
+            "imaging_study",
+            "study_uid study_modality days_to_study age_at_imaging age_at_imaging_gt89 cases.submitter_id",
+        ),
         ("measurement", "test_name test_method test_result_text test_days_from_index cases.submitter_id"),
         ("cr_series_file", "series_uid file_name file_size md5sum view_position imaging_studies.submitter_id"),
         ("dx_series_file", "series_uid file_name file_size md5sum view_position imaging_studies.submitter_id"),
@@ -111,7 +114,9 @@ def test_every_node_is_there_with_its_columns(marked: DemoCohort, node: str, col
 def test_three_sites_differ_in_prevalence_and_scanner(patients: DemoPatients, tmp_path: Path) -> None:
     assert patients.nodes["case"]["site_id"].nunique() == 3
     scanners = pd.concat([patients.nodes["cr_series_file"], patients.nodes["dx_series_file"]])
-    assert scanners.groupby(scanners["case_ids"].str.split("-").str[0])["manufacturer"].agg(set).astype(str).nunique() == 3
+    assert (
+        scanners.groupby(scanners["case_ids"].str.split("-").str[0])["manufacturer"].agg(set).astype(str).nunique() == 3
+    )
     flags = patients.nodes["case"].groupby("site_id")["icu_indicator"].agg(lambda flags: (flags == "True").mean())
     assert flags.round(2).nunique() == 3
 
@@ -149,7 +154,11 @@ def test_studies_lie_before_on_and_after_the_icu_day_and_several_a_patient(patie
 
 def test_files_are_raw_rle_and_jpeg_2000_and_some_are_monochrome1(marked: DemoCohort) -> None:
     found = films(marked)
-    assert {film.file_meta.TransferSyntaxUID for film in found} == {ExplicitVRLittleEndian, RLELossless, JPEG2000Lossless}
+    assert {film.file_meta.TransferSyntaxUID for film in found} == {
+        ExplicitVRLittleEndian,
+        RLELossless,
+        JPEG2000Lossless,
+    }
     assert {film.PhotometricInterpretation for film in found} == {"MONOCHROME1", "MONOCHROME2"}
     assert {film.Modality for film in found} == {"CR", "DX"}
 

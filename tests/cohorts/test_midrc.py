@@ -24,8 +24,8 @@ HEADERS = {
     "procedures.submitter_id",
     "visit": "type id project_id submitter_id case_ids days_to_hospital_admission days_to_hospital_discharge "
     "days_to_icu_admission days_to_icu_discharge discharge_type cases.id cases.submitter_id",
-    "dx_series_file": "type id project_id submitter_id case_ids data_category data_format data_type file_name file_size "
-    "manufacturer md5sum modality object_id series_uid view_position core_metadata_collections.id "
+    "dx_series_file": "type id project_id submitter_id case_ids data_category data_format data_type file_name "
+    "file_size manufacturer md5sum modality object_id series_uid view_position core_metadata_collections.id "
     "core_metadata_collections.submitter_id imaging_studies.id imaging_studies.submitter_id",
 }
 CASE = {
@@ -43,7 +43,9 @@ def write_node(path: Path, node: str, *rows: dict[str, str], header: str | None 
     names = (header or HEADERS[node]).split()
     assert all(set(row) <= {name.lstrip("*") for name in names} for row in rows)
     lines = ["\t".join(names)]
-    lines += ["\t".join({"type": node, "project_id": "Open-A1", **row}.get(n.lstrip("*"), "") for n in names) for row in rows]
+    lines += [
+        "\t".join({"type": node, "project_id": "Open-A1", **row}.get(n.lstrip("*"), "") for n in names) for row in rows
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
@@ -89,7 +91,12 @@ def test_a_whole_export_becomes_the_tables(tmp_path: Path) -> None:
     write_node(
         tmp_path / "Open-A1_case.tsv",
         "case",
-        case("100-1", project_id="Open-A1", icu_indicator="True", **{"datasets.submitter_id": "ACR_20220301,ACR_20210826"}),
+        case(
+            "100-1",
+            project_id="Open-A1",
+            icu_indicator="True",
+            **{"datasets.submitter_id": "ACR_20220301,ACR_20210826"},
+        ),
     )
     write_node(
         tmp_path / "Open-A1_imaging_study.tsv",
@@ -135,7 +142,11 @@ def test_a_whole_export_becomes_the_tables(tmp_path: Path) -> None:
 
 def test_none_and_triple_zero_stay_text(tmp_path: Path) -> None:
     write_node(tmp_path / "case.tsv", "case", case("000-1", site_id="000"))
-    write_node(tmp_path / "imaging_study.tsv", "imaging_study", study("1.2", "000-1", study_description="None", loinc_code="NA"))
+    write_node(
+        tmp_path / "imaging_study.tsv",
+        "imaging_study",
+        study("1.2", "000-1", study_description="None", loinc_code="NA"),
+    )
     tables = read(tmp_path)
     assert tables.cases["site"].tolist() == ["000"]
     assert tables.studies[["description", "loinc"]].iloc[0].tolist() == ["None", "NA"]
@@ -162,13 +173,22 @@ def test_true_false_and_blank_are_three_states(tmp_path: Path) -> None:
 @pytest.mark.parametrize("spelling", ["CR,DX", "['CR', 'DX']", '["CR", "DX"]'])
 def test_the_three_list_spellings_read_alike(tmp_path: Path, spelling: str) -> None:
     links = {"CR,DX": "100-1", "['CR', 'DX']": "['100-1']", '["CR", "DX"]': '["100-1"]'}[spelling]
-    row = {"study_uid": "1.2", "submitter_id": "1.2", "study_modality": spelling, "case_ids": links, "cases.submitter_id": links}
+    row = {
+        "study_uid": "1.2",
+        "submitter_id": "1.2",
+        "study_modality": spelling,
+        "case_ids": links,
+        "cases.submitter_id": links,
+    }
     write_node(tmp_path / "imaging_study.tsv", "imaging_study", row)
     assert read(tmp_path).studies[["case_id", "modality"]].to_numpy().tolist() == [["100-1", "CR,DX"]]
 
 
 def test_a_blank_age_over_89_is_90_with_a_mark_and_a_blank_age_alone_is_missing(tmp_path: Path) -> None:
-    rows = [case("100-1", age_at_index="", age_at_index_gt89="Yes"), case("100-2", age_at_index="", age_at_index_gt89="No")]
+    rows = [
+        case("100-1", age_at_index="", age_at_index_gt89="Yes"),
+        case("100-2", age_at_index="", age_at_index_gt89="No"),
+    ]
     write_node(tmp_path / "case.tsv", "case", *rows, case("100-3", age_at_index="0"))
     ages = read(tmp_path).cases.set_index("case_id")
     assert ages.loc["100-1", "age"] == 90.0
@@ -197,7 +217,9 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> Non
 
 def test_columns_are_read_by_name_in_any_order(tmp_path: Path) -> None:
     header = " ".join(reversed(HEADERS["visit"].split()))
-    row = visit("100-1", days_to_hospital_admission="1", days_to_hospital_discharge="4", discharge_type="Home or Self Care")
+    row = visit(
+        "100-1", days_to_hospital_admission="1", days_to_hospital_discharge="4", discharge_type="Home or Self Care"
+    )
     write_node(tmp_path / "visit.tsv", "visit", row, header=header)
     assert read(tmp_path).events[["start_day", "end_day"]].to_numpy().tolist() == [[1.0, 4.0]]
 
@@ -250,7 +272,9 @@ def test_a_ricord_prefix_names_the_same_patient(tmp_path: Path) -> None:
 
 
 def test_a_zip_a_folder_and_both_side_by_side_are_one_series_each(tmp_path: Path) -> None:
-    write_node(tmp_path / "s.tsv", "dx_series_file", *(series(uid, "1.2") for uid in ("1.2.1", "1.2.2", "1.2.3", "1.2.4")))
+    write_node(
+        tmp_path / "s.tsv", "dx_series_file", *(series(uid, "1.2") for uid in ("1.2.1", "1.2.2", "1.2.3", "1.2.4"))
+    )
     place = tmp_path / "images" / "c" / "1.2"
     place.mkdir(parents=True)
     for uid in ("1.2.1", "1.2.3"):
@@ -322,7 +346,9 @@ def test_visits_that_cannot_be_used_are_left_out_and_counted(tmp_path: Path) -> 
 
 def test_an_absent_node_is_named_with_what_comes_from_it(tmp_path: Path) -> None:
     write_node(tmp_path / "case.tsv", "case", case("100-1"))
-    with pytest.raises(InputError, match=r"task=icu needs icu_stay \(from the visit node: no such TSV in cohort.root\)"):
+    with pytest.raises(
+        InputError, match=r"task=icu needs icu_stay \(from the visit node: no such TSV in cohort.root\)"
+    ):
         read(tmp_path).require(["cases", "icu_stay"], needed_by="task=icu")
 
 
@@ -342,12 +368,12 @@ def test_an_unset_root_is_told_with_the_setting_and_a_way_out(root: str | None) 
 
 
 def test_a_missing_root_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cohort.root is '.*nowhere', which is not a folder"):
+    with pytest.raises(InputError, match=r"cohort.root is '.*nowhere', which is not a folder"):
         read(tmp_path / "nowhere")
 
 
 def test_an_empty_root_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no node export in .*: 0 TSV files"):
+    with pytest.raises(InputError, match=r"no node export in .*: 0 TSV files"):
         read(tmp_path)
 
 
@@ -360,7 +386,9 @@ def test_a_root_of_other_tables_is_told(tmp_path: Path) -> None:
 def test_a_missing_column_is_named_with_its_file(tmp_path: Path) -> None:
     header = HEADERS["visit"].replace("days_to_icu_admission ", "")
     write_node(tmp_path / "v" / "Open-A1_visit.tsv", "visit", visit("100-1"), header=header)
-    with pytest.raises(TableError, match=r"v/Open-A1_visit.tsv: no column days_to_icu_admission \(columns found: type, id"):
+    with pytest.raises(
+        TableError, match=r"v/Open-A1_visit.tsv: no column days_to_icu_admission \(columns found: type, id"
+    ):
         read(tmp_path)
 
 
@@ -376,7 +404,9 @@ def test_an_unknown_value_is_named_with_row_and_allowed_values(tmp_path: Path) -
 
 def test_bad_rows_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     write_node(tmp_path / "case.tsv", "case", case("100-1", sex="F"), case("100-2", age_at_index="92"))
-    write_node(tmp_path / "i.tsv", "imaging_study", study("1.1", "100-1", days_to_study="2021-03-04"), study("", "100-1"))
+    write_node(
+        tmp_path / "i.tsv", "imaging_study", study("1.1", "100-1", days_to_study="2021-03-04"), study("", "100-1")
+    )
     write_node(tmp_path / "visit.tsv", "visit", visit("100-1", days_to_icu_admission="soon"))
     (tmp_path / "empty.tsv").write_text("")
     with pytest.raises(TableError) as error:

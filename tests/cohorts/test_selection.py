@@ -11,7 +11,9 @@ def tables_of(cases: list[dict], studies: list[dict], series: list[dict]) -> Tab
         origin="test",
         cases=pd.DataFrame([{"patient_id": row["case_id"], "site": "A", **row} for row in cases]),
         studies=pd.DataFrame(studies),
-        series=pd.DataFrame([{"modality": "DX", "view": "AP", "file": f"/x/{row['series_id']}", **row} for row in series]),
+        series=pd.DataFrame(
+            [{"modality": "DX", "view": "AP", "file": f"/x/{row['series_id']}", **row} for row in series]
+        ),
     )
 
 
@@ -162,7 +164,9 @@ def test_all_studies_of_a_patient_stay_in_and_row_order_changes_nothing() -> Non
 
 def test_a_group_that_is_not_reported_is_a_group_of_its_own() -> None:
     tables = tables_of(
-        [{"case_id": "c", "site": None}], [{"study_id": "s", "case_id": "c"}], [{"series_id": "1", "study_id": "s", "view": None}]
+        [{"case_id": "c", "site": None}],
+        [{"study_id": "s", "case_id": "c"}],
+        [{"series_id": "1", "study_id": "s", "view": None}],
     )
     studies, _ = select(tables)
     columns = ["site", "sex", "age_band", "race", "ethnicity", "manufacturer", "view"]

@@ -35,12 +35,13 @@ def test_a_pixel_between_two_blocks_counts_for_both_by_its_share() -> None:
     assert found[0, :3].tolist() == [30, 30, 0]
 
 
-def test_eight_bit_films_are_not_rounded_before_the_window() -> None:
+def test_means_of_small_values_are_not_rounded_before_the_window() -> None:
     pixels = np.zeros((64, 64), np.float32)
-    pixels[::2, ::2] = 1  # every block of four: mean 0.25
-    pixels[:, 32:] = 1
+    pixels[::2, ::2] = 1  # blocks of four with a mean of 0.25 ...
+    pixels[:, 24:48:2] = 1  # ... of 0.5 ...
+    pixels[:, 48:] = 1  # ... and of 1
     found = Recipe(size=32).apply(film(pixels))
-    assert set(np.unique(found)) == {0, 255}
+    assert found[0, [0, 12, 24]].tolist() == [0, 85, 255]
 
 
 def test_rows_stay_rows_and_columns_stay_columns() -> None:

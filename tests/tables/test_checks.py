@@ -131,7 +131,9 @@ def test_columns_that_are_not_asked_for_are_left_out() -> None:
 
 
 def test_every_problem_of_a_table_is_told_at_once() -> None:
-    rows = pd.DataFrame({"case_id": ["a", "b", ""], "patient_id": "p", "sex": ["Man", "Male", "Male"], "age": [1, 91, 2]})
+    rows = pd.DataFrame(
+        {"case_id": ["a", "b", ""], "patient_id": "p", "sex": ["Man", "Male", "Male"], "age": [1, 91, 2]}
+    )
     with pytest.raises(TableError) as error:
         checked_table(rows, CASES, where="my export")
     assert len(error.value.problems) == 3

@@ -28,7 +28,7 @@ def tables_of(*events: dict, cases: list[dict] | None = None) -> Tables:
     return Tables.checked(
         origin="test",
         cases=pd.DataFrame([{"patient_id": row["case_id"], **row} for row in cases]),
-        events=pd.DataFrame(list(events)),
+        events=pd.DataFrame(list(events)) if events else None,
     )
 
 
@@ -61,7 +61,9 @@ def test_at_risk_is_a_study_from_one_day_before_admission_to_discharge(day: floa
     assert label_of(stay(0, 30), day=day) == expected
 
 
-@pytest.mark.parametrize(("lead_days", "day", "expected"), [(0, -1, OUTSIDE), (0, 0, 0.0), (3, -3, 0.0), (3, -4, OUTSIDE)])
+@pytest.mark.parametrize(
+    ("lead_days", "day", "expected"), [(0, -1, OUTSIDE), (0, 0, 0.0), (3, -3, 0.0), (3, -4, OUTSIDE)]
+)
 def test_lead_days_say_how_long_before_admission_a_film_counts_into_the_stay(
     lead_days: float, day: float, expected: float | str
 ) -> None:
@@ -167,7 +169,9 @@ def test_death_after_intensive_care_is_a_positive(competing_event: str) -> None:
 
 
 def test_a_site_that_dates_no_icu_stay_has_no_label_whatever_its_stays() -> None:
-    tables = tables_of(stay(0, 30), DATED_THERE, cases=[{"case_id": "c", "site": "B"}, {"case_id": "other", "site": "A"}])
+    tables = tables_of(
+        stay(0, 30), DATED_THERE, cases=[{"case_id": "c", "site": "B"}, {"case_id": "other", "site": "A"}]
+    )
     result = event_within_horizon(tables, studies_on(3, 40, site="B"), event="icu_stay", horizon_days=HORIZON)
     assert result["label"].isna().all()
     assert result["missing"].tolist() == ["the site dates no icu_stay"] * 2
@@ -207,7 +211,9 @@ def test_how_a_stay_ended_is_known_when_one_of_its_last_rows_tells(order: int) -
     rows = [stay(0, 8, None), stay(0, 8, "Home or Self Care")]
     assert label_of(*rows[::order], day=3, competing_event="exclude") == 0.0
     earlier_only = [stay(0, 5, "Short Term Hospital"), stay(5, 8, None)]
-    assert label_of(*earlier_only[::order], day=3, competing_event="exclude").startswith("missing: how the hospital stay")
+    assert label_of(*earlier_only[::order], day=3, competing_event="exclude").startswith(
+        "missing: how the hospital stay"
+    )
 
 
 def test_merged_stays_join_what_overlaps_or_touches_and_nothing_else() -> None:
@@ -288,7 +294,11 @@ def test_an_event_kind_that_no_table_knows_is_refused() -> None:
 
 
 def test_a_flag_is_a_label_of_three_values() -> None:
-    cases = [{"case_id": "a", "icu_ever": True}, {"case_id": "b", "icu_ever": False}, {"case_id": "d", "icu_ever": None}]
+    cases = [
+        {"case_id": "a", "icu_ever": True},
+        {"case_id": "b", "icu_ever": False},
+        {"case_id": "d", "icu_ever": None},
+    ]
     studies = pd.DataFrame({"study_id": ["1", "2", "3", "4"], "case_id": ["d", "b", "a", "a"]})
     result = flag(tables_of(cases=cases), studies, column="icu_ever")
     assert result["label"].iloc[1:].tolist() == [0.0, 1.0, 1.0]
@@ -298,7 +308,7 @@ def test_a_flag_is_a_label_of_three_values() -> None:
 
 
 def test_a_flag_that_is_not_there_is_refused_by_name() -> None:
-    with pytest.raises(InputError, match="label.column is 'icu'; the case table has .*icu_ever"):
+    with pytest.raises(InputError, match=r"label.column is 'icu'; the case table has .*icu_ever"):
         flag(tables_of(), studies_on(0), column="icu")
 
 
@@ -319,7 +329,10 @@ def test_the_readers_mean_is_over_the_readers_of_this_reading_alone() -> None:
 
 def test_too_few_readers_leave_the_label_missing() -> None:
     tables = readings_of(
-        ("s0", "r1", "opacity", 3), ("s0", "r2", "opacity", 4), ("s1", "r1", "opacity", 0), ("s1", "r2", "opacity", None)
+        ("s0", "r1", "opacity", 3),
+        ("s0", "r2", "opacity", 4),
+        ("s1", "r1", "opacity", 0),
+        ("s1", "r2", "opacity", None),
     )
     result = readers_mean(tables, studies_on(0, 0), name="opacity", min_readers=2)
     assert result["label"].iloc[0] == 3.5

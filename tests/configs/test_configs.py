@@ -1,0 +1,113 @@
+"""Every YAML in every group composes and makes its objects; mistakes are explained."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from midrc_ml.config import flat, instantiated, register, shareable_params, shipped_folder
+
+CONFIGS = shipped_folder("configs")
+CHOICES = [
+    f"{group.name}={path.stem}"
+    for group in sorted(CONFIGS.iterdir())
+    if group.is_dir() and group.name not in ("hydra", "metrics")
+    for path in sorted(group.glob("*.yaml"))
+]
+TASKS = sorted(path.stem for path in (CONFIGS / "task").glob("*.yaml"))
+
+
+def composed(*overrides: str) -> DictConfig:
+    register()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose("train", overrides=list(overrides))
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_composes_and_makes_its_objects(choice: str) -> None:
+    overrides = [choice] if choice.startswith("task=") else ["task=icu", choice]
+    made = instantiated(composed(*overrides))
+    group = choice.split("=")[0]
+    assert made[group] is not None
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_says_its_version_question_and_source(name: str) -> None:
+    task = instantiated(composed(f"task={name}"))["task"]
+    assert task.name == name
+    assert task.version >= 1
+    assert task.question.endswith("?") or "?" in task.question
+    assert task.source
+    assert task.metrics
+
+
+def test_the_demo_chooses_small_images_and_a_short_training_unless_told_otherwise() -> None:
+    assert composed("task=icu").images.size == 64
+    assert composed("task=icu").training.epochs < composed("task=icu", "cohort=midrc").training.epochs
+    assert composed("task=icu", "cohort=midrc").images.size == 224
+    assert composed("task=icu", "images=cxr_224").images.size == 224
+    assert composed("task=icu", "images.size=128").images.size == 128
+    assert composed("task=opacity", "cohort=ralo").split._target_.endswith("PublishedTest")
+
+
+def test_two_starts_in_one_second_get_two_folders(command: Callable, tmp_path: Path) -> None:
+    outputs = [command("task=icu", "--cfg", "hydra", "--resolve", cwd=tmp_path).stdout for _ in range(2)]
+    folders = {line for output in outputs for line in output.splitlines() if "/icu/runs/" in line}
+    assert len(folders) == 2
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["task=icu", "--cfg", "job"]])
+def test_help_and_config_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    """What keeps them under a second; tests/speed prints the time."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from midrc_ml.train import main; sys.argv = ['train', *sys.argv[1:]]\n"
+        "try: main()\n"
+        "finally: print([name for name in ('torch', 'monai', 'mlflow', 'matplotlib') if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert result.stdout.strip().endswith("[]"), result.stdout + result.stderr
+
+
+def test_params_for_a_tracker_hold_no_path_of_this_machine(tmp_path: Path) -> None:
+    config = composed("task=icu", "cohort=midrc", f"cohort.root={tmp_path}", f"paths.log_dir={tmp_path}/logs")
+    params = shareable_params(config)
+    assert not any(str(tmp_path) in str(value) for value in params.values())
+    assert params["training.lr"] == 3e-4
+    assert params["task.label.horizon_days"] == 14
+
+
+def test_flat_keys_are_dotted() -> None:
+    assert flat({"a": {"b": 1, "c": {"d": [1, 2]}}, "e": None}) == {"a.b": 1, "a.c.d": [1, 2], "e": None}
+
+
+def test_own_configs_are_added_from_a_folder(command: Callable, tmp_path: Path) -> None:
+    (tmp_path / "task").mkdir()
+    text = (
+        (CONFIGS / "task/icu.yaml")
+        .read_text()
+        .replace("name: icu", "name: mine")
+        .replace("horizon_days: 14", "horizon_days: 3")
+    )
+    (tmp_path / "task/mine.yaml").write_text(text)
+    result = command("--config-dir", str(tmp_path), "task=mine", "--cfg", "job", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "horizon_days: 3" in result.stdout
+
+
+def test_a_metric_of_ones_own_is_scored(small_run: Callable[..., Path], tmp_path: Path) -> None:
+    import json
+
+    folder = small_run(
+        tmp_path, "tracking=none", "training.epochs=1", "+task.metrics.log_loss._target_=sklearn.metrics.log_loss",
+        "+task.metrics.log_loss._partial_=true",
+    )  # fmt: skip
+    rows = json.loads((folder / "metrics.json").read_text())
+    (row,) = [row for row in rows if row["metric"] == "log_loss" and row["part"] == "test"]
+    assert 0 < row["low"] <= row["value"] <= row["high"]

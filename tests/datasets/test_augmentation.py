@@ -1,0 +1,102 @@
+"""Augmentation of whole batches: what each draw does, and that nothing else does anything."""
+
+import math
+
+import pytest
+import torch
+
+from midrc_ml.datasets.augmentation import Augmentation
+
+NOTHING = {"rotate_degrees": 0.0, "shift": 0.0, "zoom": 0.0, "brightness": 0.0, "contrast": 0.0}
+ANGLE, SHIFT_X, SHIFT_Y, ZOOM, CONTRAST, BRIGHTNESS = range(6)
+
+
+def batch(count: int = 5, size: int = 16) -> torch.Tensor:
+    return torch.rand(count, 1, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def only(draw: int, value: float = 1.0) -> torch.Tensor:
+    draws = torch.zeros(1, 6)
+    draws[0, draw] = value
+    return draws
+
+
+def test_all_settings_at_zero_leave_the_images_alone_whatever_is_drawn() -> None:
+    images = batch()
+    draws = Augmentation().draws(5, torch.Generator().manual_seed(2))
+    torch.testing.assert_close(Augmentation(**NOTHING).apply(images, draws), images, atol=1e-5, rtol=0)
+
+
+def test_draws_of_zero_leave_the_images_alone_whatever_is_set() -> None:
+    images = batch()
+    torch.testing.assert_close(Augmentation().apply(images, torch.zeros(5, 6)), images, atol=1e-5, rtol=0)
+
+
+def test_draws_lie_within_minus_1_and_1_and_differ_between_studies() -> None:
+    draws = Augmentation().draws(1000, torch.Generator().manual_seed(3))
+    assert draws.shape == (1000, 6)
+    assert draws.min() >= -1
+    assert draws.max() < 1
+    assert draws.mean(dim=0).abs().max() < 0.06
+    assert len(torch.unique(draws, dim=0)) == 1000
+
+
+def test_the_same_seed_gives_the_same_draws_and_another_seed_others() -> None:
+    first, again, other = (Augmentation().draws(7, torch.Generator().manual_seed(seed)) for seed in (4, 4, 5))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_the_result_of_a_study_does_not_depend_on_its_batch() -> None:
+    images, draws = batch(), Augmentation().draws(5, torch.Generator().manual_seed(6))
+    whole = Augmentation().apply(images, draws)
+    assert not torch.allclose(whole, images, atol=1e-3)
+    for rows in ([0, 1], [4], [3, 0, 2]):
+        torch.testing.assert_close(Augmentation().apply(images[rows], draws[rows]), whole[rows], atol=1e-6, rtol=0)
+
+
+def test_brightness_is_added_and_contrast_multiplied() -> None:
+    images = batch(1)
+    setting = Augmentation(**NOTHING | {"brightness": 0.2, "contrast": 0.5})
+    torch.testing.assert_close(setting.apply(images, only(BRIGHTNESS, -0.5)), images - 0.1, atol=1e-5, rtol=0)
+    torch.testing.assert_close(setting.apply(images, only(CONTRAST, 0.5)), images * 1.25, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("draw", "axis"), [(SHIFT_X, -1), (SHIFT_Y, -2)])
+def test_a_shift_moves_by_its_fraction_of_the_image(draw: int, axis: int) -> None:
+    images = batch(1, size=16)
+    moved = Augmentation(**NOTHING | {"shift": 0.25}).apply(images, only(draw))
+    inner = moved.narrow(axis, 0, 12)  # a quarter of 16 pixels is 4; the last 4 repeat the border
+    torch.testing.assert_close(inner, images.narrow(axis, 4, 12), atol=1e-5, rtol=0)
+
+
+def test_a_rotation_of_90_degrees_is_a_quarter_turn_without_mirroring() -> None:
+    images = batch(1)
+    turned = Augmentation(**NOTHING | {"rotate_degrees": 90.0}).apply(images, only(ANGLE))
+    quarter = [torch.rot90(images, times, (-2, -1)) for times in (1, 3)]
+    assert any(torch.allclose(turned, option, atol=1e-4) for option in quarter)
+
+
+def test_a_zoom_scales_about_the_centre() -> None:
+    column = torch.linspace(-1, 1, 17).view(1, 1, 1, 17).expand(1, 1, 17, 17).contiguous()
+    zoomed = Augmentation(**NOTHING | {"zoom": 0.5}).apply(column, only(ZOOM, -1.0))
+    torch.testing.assert_close(zoomed, column * 0.5, atol=1e-5, rtol=0)  # half the field of view: half the slope
+
+
+def test_the_images_given_are_left_as_they_are() -> None:
+    images = batch()
+    before = images.clone()
+    Augmentation().apply(images, Augmentation().draws(5, torch.Generator().manual_seed(7)))
+    assert torch.equal(images, before)
+
+
+def test_the_default_settings_never_turn_by_more_than_they_say() -> None:
+    """A straight edge through the middle stays within the angle of 7 degrees and the shift of 5 percent."""
+    size = 64
+    edge = (torch.arange(size) >= size // 2).float().view(1, 1, 1, size).expand(50, 1, size, size).contiguous()
+    setting = Augmentation(brightness=0.0, contrast=0.0)
+    found = setting.apply(edge, setting.draws(50, torch.Generator().manual_seed(8)))
+    reach = size / 2 * math.tan(math.radians(7)) + (0.05 + 0.02) * size + 2
+    middle = int(size // 2)
+    assert (found[..., : int(middle - reach)] < 0.5).all()
+    assert (found[..., int(middle + reach) + 1 :] > 0.5).all()

@@ -1,0 +1,45 @@
+"""Networks of one image: the contract that every model keeps."""
+
+import pytest
+import torch
+from torch import nn
+
+from midrc_ml.errors import InputError
+from midrc_ml.models.image import check_contract, densenet121
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return densenet121(num_outputs=3)
+
+
+def test_densenet121_keeps_the_contract(network: nn.Module) -> None:
+    check_contract(network, num_outputs=3, size=32)
+
+
+def test_densenet121_gives_one_logit_per_output_and_image(network: nn.Module) -> None:
+    network.eval()
+    with torch.inference_mode():
+        output = network(torch.rand(4, 1, 32, 32))
+    assert output.shape == (4, 3)
+
+
+def test_densenet121_has_the_published_number_of_weights() -> None:
+    # torchvision's DenseNet-121 has 7,978,856: less its 3-channel first layer and 1000 classes, plus ours.
+    first, last = 64 * 7 * 7, 1024 + 1
+    expected = 7_978_856 - 3 * first + first - (1024 * 1000 + 1000) + last
+    assert sum(weight.numel() for weight in densenet121(num_outputs=1).parameters()) == expected
+
+
+def test_a_wrong_number_of_outputs_is_refused_in_one_sentence(network: nn.Module) -> None:
+    with pytest.raises(InputError) as caught:
+        check_contract(network, num_outputs=1, size=32)
+    assert str(caught.value) == (
+        "model: for images (2, 1, 32, 32) it gives an output of shape (2, 3); a model must give (2, 1) logits"
+    )
+
+
+def test_a_network_that_returns_maps_is_refused() -> None:
+    with pytest.raises(InputError, match=r"output of shape \(2, 1, 32, 32\)"):
+        check_contract(nn.Conv2d(1, 1, 1), num_outputs=1, size=32)

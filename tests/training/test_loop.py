@@ -1,0 +1,178 @@
+"""The loop in small: a tiny network, drawn squares."""
+
+import itertools
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from midrc_ml.datasets.augmentation import Augmentation
+from midrc_ml.datasets.studies import StudyDataset
+from midrc_ml.errors import InputError
+from midrc_ml.evaluation.metrics import auroc, mae
+from midrc_ml.images.cache import CachedImages
+from midrc_ml.training.loop import EpochResult, LossIsNotFinite, load_best, train
+from midrc_ml.training.losses import Target
+from midrc_ml.training.predict import scores
+from midrc_ml.training.seeds import seed_everything
+from midrc_ml.training.settings import Compute, Monitor, Training
+
+SIZE = 32
+CPU = Compute(device="cpu", precision="float32")
+LOSS = Monitor(name="loss", metric=None, lower_is_better=True)
+
+
+def dataset(count: int, *, seed: int, regression: bool = False) -> StudyDataset:
+    """Noise with a square whose brightness is the label."""
+    rng = np.random.default_rng(seed)
+    label = rng.random(count) * 10 if regression else (np.arange(count) % 2).astype(float)
+    pixels = rng.integers(80, 120, (count, SIZE, SIZE)).astype(np.uint8)
+    pixels[:, 8:24, 8:24] = (80 + label * (12 if regression else 100)).astype(np.uint8)[:, None, None]
+    place = np.stack([np.zeros(count, int), np.arange(count)], axis=1)
+    images = CachedImages(shards=[pixels], place=place, reasons=[None] * count, size=SIZE)
+    studies = pd.DataFrame({"study_id": [f"s{i}" for i in range(count)], "label": label, "image": range(count)})
+    return StudyDataset(studies, images)
+
+
+def network(seed: int = 0) -> nn.Module:
+    seed_everything(seed, 0)
+    layers = [nn.Conv2d(1, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.1), nn.AdaptiveAvgPool2d(1)]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(4, 1))
+
+
+def run(
+    folder: Path, settings: Training, net: nn.Module, *, regression: bool = False, monitor: Monitor = LOSS
+) -> list[EpochResult]:
+    data = {
+        "train": dataset(41, seed=1, regression=regression),
+        "validation": dataset(20, seed=2, regression=regression),
+    }
+    target = Target.of("regression" if regression else "binary", data["train"].labels)
+    return list(train(net, data, target, settings, CPU, monitor, seed=3, folder=folder))
+
+
+def test_it_learns_what_is_there_to_learn(tmp_path: Path) -> None:
+    net = network()
+    settings = Training(epochs=12, batch_size=8, lr=0.02, augmentation=Augmentation())
+    history = run(tmp_path, settings, net)
+    assert history[-1].train_loss < 0.5 * history[0].train_loss
+    unseen = dataset(30, seed=4)
+    score, _ = scores(net, unseen, load_best(net, tmp_path), batch_size=7, device=torch.device("cpu"), dtype=None)
+    assert auroc(unseen.labels.numpy(), score) > 0.95
+
+
+def test_regression_scores_are_in_the_labels_unit(tmp_path: Path) -> None:
+    net = network()
+    run(tmp_path, Training(epochs=25, batch_size=8, lr=0.03), net, regression=True)
+    unseen = dataset(30, seed=4, regression=True)
+    score, _ = scores(net, unseen, load_best(net, tmp_path), batch_size=7, device=torch.device("cpu"), dtype=None)
+    assert mae(unseen.labels.numpy(), score) < 1.0
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 4])
+def test_stopped_and_resumed_equals_never_stopped(stop_after: int, tmp_path: Path) -> None:
+    settings = Training(epochs=5, batch_size=8, lr=0.01, augmentation=Augmentation())
+    whole = network()
+    straight = run(tmp_path / "a", settings, whole)
+    data = {"train": dataset(41, seed=1), "validation": dataset(20, seed=2)}
+    target = Target.of("binary", data["train"].labels)
+    first = train(network(), data, target, settings, CPU, LOSS, seed=3, folder=tmp_path / "b")
+    list(itertools.islice(first, stop_after))
+    first.close()
+    torch.manual_seed(99)  # whatever happens in between
+    resumed = network(seed=7)
+    again = list(train(resumed, data, target, settings, CPU, LOSS, seed=3, folder=tmp_path / "b"))
+    timeless = [{**asdict(epoch), "seconds": 0, "images_per_second": 0} for epoch in straight]
+    assert [{**asdict(epoch), "seconds": 0, "images_per_second": 0} for epoch in again] == timeless
+    assert all(
+        torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
+    )
+
+
+def test_it_stops_after_patience_epochs_without_a_better_one_and_keeps_the_best(tmp_path: Path) -> None:
+    worse_and_worse = iter([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2])
+    monitor = Monitor(name="mine", metric=lambda y_true, y_score: next(worse_and_worse), lower_is_better=False)
+    history = run(tmp_path, Training(epochs=8, batch_size=8, patience=2), network(), monitor=monitor)
+    assert [epoch.epoch for epoch in history] == [1, 2, 3]
+    assert history[-1].best_epoch == 1
+    assert torch.load(tmp_path / "best.pt", weights_only=True)["epoch"] == 1
+
+
+def test_a_monitor_that_cannot_be_estimated_never_wins(tmp_path: Path) -> None:
+    values = iter([math.nan, 0.6, math.nan, 0.5])
+    monitor = Monitor(name="mine", metric=lambda y_true, y_score: next(values), lower_is_better=False)
+    history = run(tmp_path, Training(epochs=4, batch_size=8, patience=0), network(), monitor=monitor)
+    assert [epoch.best_epoch for epoch in history] == [1, 2, 2, 2]
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+    run(tmp_path, Training(epochs=1, batch_size=8, lr=0.01), network())
+    good = (tmp_path / "last.pt").read_bytes()
+    with pytest.raises(LossIsNotFinite, match=r"in epoch 2.*checkpoint of epoch 1 is kept.*Lower training.lr"):
+        run(tmp_path, Training(epochs=3, batch_size=8, lr=1e30, clip_norm=0), network())
+    assert (tmp_path / "last.pt").read_bytes() == good
+
+
+def test_an_unfinished_checkpoint_is_never_read(tmp_path: Path) -> None:
+    settings = Training(epochs=2, batch_size=8, lr=0.01)
+    expected = run(tmp_path / "a", settings, network())
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/last.unfinished").write_bytes(b"cut off")
+    again = run(tmp_path / "b", settings, network())
+    assert [epoch.train_loss for epoch in again] == [epoch.train_loss for epoch in expected]
+
+
+def test_a_last_batch_of_one_study_joins_the_one_before(tmp_path: Path) -> None:
+    # 41 studies in batches of 8: batch statistics of the one left over could not be computed.
+    (epoch,) = run(tmp_path, Training(epochs=1, batch_size=8, lr=0.01), network())
+    assert math.isfinite(epoch.train_loss)
+
+
+def test_autocast_in_bfloat16_trains_on_a_cpu(tmp_path: Path) -> None:
+    data = {"train": dataset(40, seed=1), "validation": dataset(20, seed=2)}
+    target = Target.of("binary", data["train"].labels)
+    compute = Compute(device="cpu", precision="bfloat16")
+    history = list(
+        train(
+            network(), data, target, Training(epochs=6, batch_size=8, lr=0.02), compute, LOSS, seed=3, folder=tmp_path
+        )
+    )
+    assert history[-1].train_loss < history[0].train_loss
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_mixed_precision_trains_on_a_gpu(tmp_path: Path) -> None:
+    data = {"train": dataset(40, seed=1), "validation": dataset(20, seed=2)}
+    target = Target.of("binary", data["train"].labels)
+    for precision in ("auto", "float16"):
+        compute = Compute(device="cuda", precision=precision)  # type: ignore[arg-type]
+        net = network().cuda()
+        settings = Training(epochs=6, batch_size=8, lr=0.02, augmentation=Augmentation())
+        history = list(train(net, data, target, settings, compute, LOSS, seed=3, folder=tmp_path / precision))
+        assert history[-1].train_loss < history[0].train_loss
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"epochs": 0}, "training.epochs is 0; it must be a whole number of at least 1"),
+        ({"batch_size": 1}, "training.batch_size is 1"),
+        ({"lr": 0}, "training.lr is 0; it must be a number above 0"),
+        ({"lr": math.nan}, "training.lr is nan"),
+        ({"warmup": -0.1}, "training.warmup is -0.1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(wrong: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Training(**wrong)
+
+
+def test_an_unknown_monitor_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(InputError, match=r"training.monitor is .aurok.; for this task it must be loss or one of auroc"):
+        Monitor.of("aurok", {"auroc": auroc}, lower_is_better=False)
