@@ -18,7 +18,7 @@ import pandas as pd
 
 from midrc_ml.cohorts.selection import NOT_REPORTED
 from midrc_ml.errors import InputError
-from midrc_ml.evaluation.intervals import Interval, Metric, PatientDraws, bootstrap_intervals
+from midrc_ml.evaluation.intervals import Interval, Metric, PatientDraws, bootstrap_intervals, value_of
 from midrc_ml.evaluation.metrics import youden_threshold
 from midrc_ml.predictions import GROUP_COLUMNS, checked_predictions
 
@@ -132,7 +132,7 @@ def _rows(
         reason = f"{len(chosen)} studies, fewer than {least}"
         return [_row(name, math.nan, Interval(None, None, reason), chosen, kind) for name in metrics]
     y_true, y_score = studies["y_true"].to_numpy(), studies["y_score"].to_numpy()
-    values = {name: float(metric(y_true[rows], y_score[rows])) for name, metric in metrics.items()}  # type: ignore[arg-type]
+    values = {name: value_of(metric, y_true[rows], y_score[rows]) for name, metric in metrics.items()}
     known = {name: metric for name, metric in metrics.items() if not math.isnan(values[name])}
     intervals = bootstrap_intervals(known, y_true, y_score, draws, rows=rows, confidence=evaluation.confidence)
     method = f"percentile bootstrap of patients, {evaluation.num_draws} draws, {evaluation.confidence:.0%}"

@@ -4,9 +4,10 @@ A draw takes as many patients as there are, with replacement; a patient brings a
 Because the draws are shared, differences between metrics, groups and models are paired.
 """
 
-import inspect
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 MAX_UNDEFINED = 0.05  # share of draws without a value (one class only) above which no interval is given
 _CHUNK_CELLS = 4_000_000
 
-Metric = Callable[..., object]
+Metric = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,19 @@ def bootstrap_intervals(
 def scored_draws(
     metric: Metric, y_true: NDArray[np.float64], y_score: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The metric of each draw (draw,). A metric without `sample_weight` is called on the repeated rows."""
-    if "sample_weight" in inspect.signature(metric).parameters:
+    """The metric of each draw (draw,). A metric that is not marked `over_draws` is called on the repeated rows."""
+    if getattr(getattr(metric, "func", metric), "over_draws", False):
         return np.atleast_1d(np.asarray(metric(y_true, y_score, sample_weight=weights), dtype=np.float64))
     repeats = weights.astype(np.int64)
-    return np.array(
-        [metric(np.repeat(y_true, times), np.repeat(y_score, times)) for times in repeats], dtype=np.float64
-    )
+    return np.array([value_of(metric, np.repeat(y_true, times), np.repeat(y_score, times)) for times in repeats])
+
+
+def value_of(metric: Metric, y_true: NDArray[np.float64], y_score: NDArray[np.float64]) -> float:
+    """The metric of these studies; NaN where it refuses them (scikit-learn raises ValueError for one class)."""
+    try:
+        return float(metric(y_true, y_score))
+    except ValueError:
+        return math.nan
 
 
 def _interval(drawn: NDArray[np.float64], confidence: float) -> Interval:

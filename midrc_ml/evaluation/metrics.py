@@ -13,6 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 
 LOWER_IS_BETTER_ENDINGS = ("_loss", "_error", "mae", "mae_sd")
 Array = NDArray[np.float64]
+Metric = Any  # a function (y_true, y_score, *, sample_weight) -> float or (draw,)
+
+
+def over_draws(metric: Metric) -> Metric:
+    """Mark a metric that takes `sample_weight` of shape (draw, study) and gives a value for each draw."""
+    metric.over_draws = True
+    return metric
 
 
 def lower_is_better(name: str) -> bool:
@@ -20,6 +27,7 @@ def lower_is_better(name: str) -> bool:
     return name == "loss" or name.endswith(LOWER_IS_BETTER_ENDINGS)
 
 
+@over_draws
 def auroc(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
     """Area under the ROC curve: how often a positive scores above a negative, ties counting half."""
     positive, negative = _by_score(y_true, y_score, sample_weight)
@@ -28,6 +36,7 @@ def auroc(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | N
     return _ratio(wins, positive.sum(axis=-1) * negative.sum(axis=-1))
 
 
+@over_draws
 def auprc(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
     """Average precision: precision at each threshold, weighted by the recall that it adds."""
     positive, negative = _by_score(y_true, y_score, sample_weight)
@@ -38,12 +47,14 @@ def auprc(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | N
     return _ratio((positive * precision).sum(axis=-1), found[..., -1] if found.shape[-1] else found.sum(axis=-1))
 
 
+@over_draws
 def brier_loss(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
     """Mean squared difference between the predicted probability and what happened."""
     truth, score = _binary(y_true, y_score)
     return _mean((score - truth) ** 2, sample_weight)
 
 
+@over_draws
 def sensitivity(
     y_true: ArrayLike, y_score: ArrayLike, *, threshold: float, sample_weight: ArrayLike | None = None
 ) -> Any:
@@ -52,6 +63,7 @@ def sensitivity(
     return _share_of(positive, score >= threshold, threshold, sample_weight)
 
 
+@over_draws
 def specificity(
     y_true: ArrayLike, y_score: ArrayLike, *, threshold: float, sample_weight: ArrayLike | None = None
 ) -> Any:
@@ -60,12 +72,14 @@ def specificity(
     return _share_of(1 - positive, score < threshold, threshold, sample_weight)
 
 
+@over_draws
 def mae(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
     """Mean absolute difference, in the label's unit."""
     truth, score = _numbers(y_true, y_score)
     return _mean(np.abs(score - truth), sample_weight)
 
 
+@over_draws
 def mae_sd(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
     """Sample standard deviation of the absolute difference: what stands behind the +/- of a published MAE."""
     truth, score = _numbers(y_true, y_score)

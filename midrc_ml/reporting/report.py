@@ -14,7 +14,7 @@ from markupsafe import Markup
 from midrc_ml.evaluation.evaluate import Row
 from midrc_ml.reporting import figures
 
-_HEADER = ("metric", "value", "95 % interval", "n", "positive")
+_HEADER = ("metric", "value", "interval", "n", "positive")
 FIGURE_FOLDER = "figures"
 
 

@@ -15,8 +15,8 @@ from midrc_ml.tasks.label_rules import readers_mean
 HEADER = (
     "0,1,2,3,4,5,6,7,8,9,10,11,12,geo,opac,15,16,17\n"
     "Subject_ID,Exam_DateTime,Right GEOGRAPHIC,Right OPACITY,Left GEOGRAPHIC,Left OPACITY,Total GEOGRAPHIC,"
-    "Total OPACITY,Notes,Right GEOGRAPHIC,Right OPACITY,Left GEOGRAPHIC,Left OPACITY,Total GEOGRAPHIC,Total OPACITY,Notes,"
-    "Delta Geo-total,Delta Opa total\n"
+    "Total OPACITY,Notes,Right GEOGRAPHIC,Right OPACITY,Left GEOGRAPHIC,Left OPACITY,Total GEOGRAPHIC,"
+    "Total OPACITY,Notes,Delta Geo-total,Delta Opa total\n"
 )
 
 

@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
 
 def first_screen_commands(checkout: Path) -> list[str]:
     blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", (checkout / "README.md").read_text(), flags=re.DOTALL)
@@ -30,11 +28,19 @@ def test_constraints_pin_versions_and_name_no_host(checkout: Path) -> None:
     assert "torch==2.13.0" in lines
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
-def test_paths_named_in_the_documents_exist(name: str, checkout: Path) -> None:
-    named = re.findall(
-        r"`((?:midrc_ml|configs|experiments|tests|docs|notebooks)/[\w./-]*)`", (checkout / name).read_text()
-    )
-    assert named
-    absent = [path for path in named if "mine" not in path and not (checkout / path).exists()]
-    assert absent == []
+def test_the_file_tree_is_the_tree(checkout: Path) -> None:
+    block = (checkout / "README.md").read_text().split("## The file tree")[1]
+    lines = re.findall(r"^ {4}( *)([\w./]+)  ", block, flags=re.MULTILINE)
+    inside = [name for indent, name in lines if indent]
+    for name in inside:
+        assert (checkout / "midrc_ml" / name).exists(), name
+    for name in [name for indent, name in lines if not indent]:
+        assert (checkout / name).exists(), name
+    there = {f"{path.name}/" if path.is_dir() else path.name for path in (checkout / "midrc_ml").iterdir()}
+    assert there - {"__pycache__/", "__init__.py", "__main__.py", "errors.py"} == set(inside)
+
+
+def test_paths_named_in_contributing_exist(checkout: Path) -> None:
+    named = re.findall(r"`((?:midrc_ml|configs|tests|docs)/[\w./-]*)`", (checkout / "CONTRIBUTING.md").read_text())
+    assert len(named) >= 4
+    assert [path for path in named if "mine" not in path and not (checkout / path).exists()] == []

@@ -106,16 +106,31 @@ def test_a_metric_without_sample_weight_gives_the_same_interval_as_one_with() ->
     assert found["with"].high == pytest.approx(found["without"].high, abs=1e-12)
 
 
+def test_a_metric_of_scikit_learn_can_be_used_as_it_is() -> None:
+    table = predictions()
+    found = bootstrap_intervals(
+        {"ours": auroc, "theirs": roc_auc_score},
+        table["y_true"].to_numpy(),
+        table["y_score"].to_numpy(),
+        PatientDraws.of(table["patient_id"], num_draws=100, seed=1),
+        rows=np.ones(len(table), dtype=bool),
+        confidence=0.95,
+    )
+    assert found["ours"].low == pytest.approx(found["theirs"].low, abs=1e-12)
+    assert found["ours"].high == pytest.approx(found["theirs"].high, abs=1e-12)
+
+
 def test_the_interval_is_that_of_a_plain_loop_with_scikit_learn() -> None:
     table = predictions(num_patients=25, seed=5).sort_values(["patient_id", "study_id"]).reset_index(drop=True)
     truth, score = table["y_true"].to_numpy(), table["y_score"].to_numpy()
-    ids = np.array(sorted(table["patient_id"].unique()))
+    ids = sorted(table["patient_id"].unique())
+    of_patient = [np.flatnonzero(table["patient_id"] == name).tolist() for name in ids]
     rng = np.random.default_rng(11)
     values: dict[str, list[float]] = {"auroc": [], "auprc": []}
     for _ in range(150):
         rows: list[int] = []
         for number in rng.integers(0, len(ids), len(ids)):
-            rows += np.flatnonzero(table["patient_id"] == ids[number]).tolist()
+            rows += of_patient[number]
         values["auroc"].append(roc_auc_score(truth[rows], score[rows]))
         values["auprc"].append(average_precision_score(truth[rows], score[rows]))
     found = bootstrap_intervals(

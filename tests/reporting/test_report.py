@@ -1,0 +1,255 @@
+"""The report of a small invented run: its numbers, its warnings, and nothing of any patient."""
+
+import base64
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from midrc_ml.audits.leakage import patient_leakage
+from midrc_ml.cohorts.flow import CohortFlow, reason_where
+from midrc_ml.evaluation.evaluate import Evaluation, Fairness, evaluate_predictions
+from midrc_ml.evaluation.metrics import auroc, brier_loss, mae, mae_sd, sensitivity, specificity
+from midrc_ml.predictions import GROUP_COLUMNS
+from midrc_ml.reporting.report import Report, interval_text
+
+METRICS = {
+    "binary": {"auroc": auroc, "brier_loss": brier_loss, "sensitivity": sensitivity, "specificity": specificity},
+    "regression": {"mae": mae, "mae_sd": mae_sd},
+}
+NUM_STUDIES = 240
+
+
+def studies(kind: str) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    label = (rng.random(NUM_STUDIES) < 0.4).astype(float) if kind == "binary" else rng.random(NUM_STUDIES) * 8
+    part = np.repeat(["train", "validation", "test"], NUM_STUDIES // 3)
+    table = pd.DataFrame(
+        {
+            "patient_id": [f"PATIENT-{number // 2:04d}" for number in range(NUM_STUDIES)],
+            "case_id": [f"CASE-{number // 2:04d}" for number in range(NUM_STUDIES)],
+            "study_id": [f"STUDY-{number:04d}" for number in range(NUM_STUDIES)],
+            "part": part,
+            "label": label,
+        }
+    )
+    table = table.assign(**dict.fromkeys(GROUP_COLUMNS, "Not Reported"))
+    return table.assign(sex=rng.choice(["Female", "Male"], NUM_STUDIES), site=rng.choice(["A", "B"], NUM_STUDIES))
+
+
+def small_report(*, kind: str = "binary", synthetic: bool = True, **changes: object) -> Report:
+    table = studies(kind)
+    table.loc[NUM_STUDIES - 5 :, "sex"] = "Not Reported"  # five studies of the test part: too few for a value
+    flow = CohortFlow(origin="invented cohort of a test", notes=["one note on the cohort"])
+    rows = flow.step("label known", table, reason_where(table.index < 12, "a stay still open", table.index))
+    flow.count_labels(rows)
+    rng = np.random.default_rng(1)
+    predictions = table[table["part"] != "train"].assign(y_true=lambda rows: rows["label"])
+    noise = rng.random(len(predictions))
+    predictions["y_score"] = 0.3 * predictions["y_true"] + 0.7 * noise
+    results = evaluate_predictions(
+        predictions,
+        METRICS[kind],
+        kind=kind,
+        evaluation=Evaluation(num_draws=100),
+        fairness=Fairness(columns=["sex"]),
+    )
+    settings: dict = {
+        "task_name": "icu",
+        "question": "Who goes to intensive care?",
+        "kind": kind,
+        "unit": "points",
+        "origin": flow.origin,
+        "synthetic": synthetic,
+        "primary": next(iter(METRICS[kind])),
+        "metrics": results.metrics,
+        "groups": results.groups,
+        "predictions": predictions,
+        "split": table[["patient_id", "case_id", "study_id", "part", "label"]],
+        "flow": flow.as_dict(),
+        "audit": [patient_leakage(table).as_dict()],
+        "history": [
+            {"epoch": epoch, "train_loss": 1 / epoch, "validation_loss": 1.2 / epoch, "best_epoch": min(epoch, 2)}
+            for epoch in (1, 2, 3)
+        ],
+        "monitor": "loss",
+        "min_group_size": 10,
+        "facts": {"split SHA-256": "0123abcd", "seed": 0},
+    }
+    return Report(**settings | changes)
+
+
+def write(report: Report, folder: Path) -> dict[str, str]:
+    report.write(folder)
+    return {name: (folder / f"report.{name}").read_text(encoding="utf-8") for name in ("html", "md")}
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return small_report()
+
+
+@pytest.fixture(scope="module")
+def folder(report: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("run")
+    report.write(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def texts(folder: Path) -> dict[str, str]:
+    return {name: (folder / f"report.{name}").read_text(encoding="utf-8") for name in ("html", "md")}
+
+
+def cells(texts: dict[str, str], form: str) -> list[list[str]]:
+    """Every table row of a report, cell by cell."""
+    if form == "html":
+        rows = re.findall(r"<tr>(.*?)</tr>", texts["html"], re.DOTALL)
+        return [re.findall(r"<t[dh]>(.*?)</t[dh]>", row, re.DOTALL) for row in rows]
+    lines = [line for line in texts["md"].splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+both_forms = pytest.mark.parametrize("form", ["html", "md"])
+
+
+@both_forms
+def test_every_overall_row_stands_in_the_report_with_value_interval_and_counts(
+    report: Report, texts: dict[str, str], form: str
+) -> None:
+    rows = cells(texts, form)
+    estimated = [row for row in report.metrics if row["low"] is not None]
+    assert len(estimated) == 8
+    for row in estimated:
+        between = f"{row['low']:.3f} to {row['high']:.3f}"
+        assert [row["metric"], f"{row['value']:.3f}", between, str(row["n"]), str(row["n_positive"])] in rows
+
+
+@both_forms
+def test_the_threshold_stands_in_the_report(report: Report, texts: dict[str, str], form: str) -> None:
+    row = next(row for row in report.metrics if row["metric"] == "threshold")
+    found = [line for line in cells(texts, form) if line[0] == "threshold"]
+    assert [line[1:3] for line in found] == [[f"{row['value']:.3f}", "a setting, not an estimate"]]
+
+
+@both_forms
+def test_the_headline_is_the_first_metric_of_the_test_part(report: Report, texts: dict[str, str], form: str) -> None:
+    row = next(row for row in report.metrics if (row["part"], row["metric"]) == ("test", "auroc"))
+    words = f"auroc {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}], 80 studies of 40 patients."
+    assert words in texts[form]
+
+
+@both_forms
+def test_the_confidence_of_the_intervals_is_the_one_that_was_used(tmp_path: Path, form: str) -> None:
+    metrics = [row | {"method": "percentile bootstrap of patients, 100 draws, 90%"} for row in small_report().metrics]
+    text = write(small_report(metrics=metrics), tmp_path)[form]
+    assert "100 draws, 90%" in text
+    assert not re.search(r"\b95 ?%", text)
+
+
+def test_groups_stand_in_markdown_and_a_small_one_says_why_it_has_no_value(
+    report: Report, texts: dict[str, str]
+) -> None:
+    rows = cells(texts, "md")
+    for row in report.groups:
+        if (row["part"], row["metric"], row["group"]["value"]) == ("test", "auroc", "Female"):
+            assert ["sex: Female", f"{row['value']:.3f}"] in [line[:2] for line in rows]
+    assert ["sex: Not Reported", "not estimable", "5 studies, fewer than 10"] in [line[:3] for line in rows]
+
+
+@both_forms
+def test_exclusions_audit_parts_and_facts_stand_in_the_report(texts: dict[str, str], form: str) -> None:
+    rows = cells(texts, form)
+    assert ["leakage.patient", "pass", "0 of 120 patients have studies in more than one part"] in rows
+    assert [line[:3] for line in rows if line[0] in ("train", "validation", "test")] == [
+        ["train", "40", "80"],
+        ["validation", "40", "80"],
+        ["test", "40", "80"],
+    ]
+    assert "one note on the cohort" in texts[form]
+    assert "0123abcd" in texts[form]
+    assert "Who goes to intensive care?" in texts[form]
+
+
+def test_the_flow_stands_in_markdown_with_its_reasons(texts: dict[str, str]) -> None:
+    assert ["label known", "228", "114", "12 a stay still open"] in cells(texts, "md")
+
+
+@both_forms
+def test_no_patient_case_or_study_stands_in_the_report(texts: dict[str, str], form: str) -> None:
+    assert not re.search("PATIENT|CASE-|STUDY", texts[form])
+
+
+def test_no_patient_case_or_study_stands_in_a_figures_bytes(folder: Path) -> None:
+    for path in (folder / "figures").iterdir():
+        assert not re.search(rb"PATIENT|CASE-|STUDY", path.read_bytes())
+
+
+@both_forms
+def test_synthetic_data_are_called_so_at_the_top_and_beside_the_number(texts: dict[str, str], form: str) -> None:
+    assert "Synthetic data." in texts[form]
+    assert "Test part (synthetic): auroc" in texts[form]
+    assert texts[form].index("Synthetic data.") < texts[form].index("auroc")
+
+
+@both_forms
+def test_real_data_are_not_called_synthetic(tmp_path: Path, form: str) -> None:
+    assert "synthetic" not in write(small_report(synthetic=False), tmp_path)[form].lower()
+
+
+def test_every_figure_is_written_is_a_picture_and_stands_in_the_page(
+    folder: Path, texts: dict[str, str], report: Report, tmp_path: Path
+) -> None:
+    names = {"calibration", "flow", "groups", "learning", "performance"}
+    assert {path.stem for path in (folder / "figures").glob("*.png")} == names
+    for path in (folder / "figures").glob("*.png"):
+        picture = cv2.imread(str(path))
+        assert min(picture.shape[:2]) > 100
+        assert picture.std() > 5  # not an empty sheet
+        assert base64.b64encode(path.read_bytes()).decode() in texts["html"]
+    written = {path.name for path in report.write(tmp_path)}
+    assert written == {f"{name}.png" for name in names} | {"report.html", "report.md"}
+
+
+def test_the_page_asks_nothing_of_the_network(texts: dict[str, str]) -> None:
+    assert not re.search(r"""(src|href)=["']?(https?:)?//|@import|<script""", texts["html"])
+
+
+def test_a_regression_report_has_no_roc_curve_and_no_positives(tmp_path: Path) -> None:
+    report = small_report(kind="regression")
+    texts = write(report, tmp_path)
+    assert not (tmp_path / "figures" / "performance.png").exists()
+    row = next(row for row in report.metrics if (row["part"], row["metric"]) == ("test", "mae"))
+    line = ["mae", f"{row['value']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}", "80", "-"]
+    assert line in cells(texts, "html")
+    assert line in cells(texts, "md")
+    assert "median" in texts["md"]
+
+
+def test_a_headline_that_cannot_be_estimated_says_why_and_shows_no_number(tmp_path: Path) -> None:
+    report = small_report()
+    unknown = {"value": None, "low": None, "high": None, "method": None, "reason": "one class only: 0 of 80"}
+    metrics = [row | unknown if (row["part"], row["metric"]) == ("test", "auroc") else row for row in report.metrics]
+    texts = write(small_report(metrics=metrics), tmp_path)
+    for text in texts.values():
+        assert "auroc not estimable (one class only: 0 of 80)" in text
+        assert not re.search(r"\bnan\b|\bNone\b", text)
+
+
+def test_words_from_the_data_cannot_become_markup(tmp_path: Path) -> None:
+    nasty = "<script>alert(1)</script>"
+    report = small_report()
+    groups = [row | {"group": {"column": "sex", "value": nasty}} for row in report.groups]
+    texts = write(small_report(groups=groups, origin=nasty, facts={"model": nasty}), tmp_path)
+    assert nasty not in texts["html"]
+    assert "&lt;script&gt;" in texts["html"]
+
+
+def test_interval_text_by_hand() -> None:
+    row = {"metric": "auroc", "value": 0.81234, "low": 0.7, "high": 0.9, "reason": None}
+    assert interval_text(row) == "auroc 0.812 [0.700, 0.900]"
+    assert interval_text(row | {"low": None, "high": None, "reason": "too few"}) == "auroc 0.812 (no interval: too few)"
+    assert interval_text(row | {"value": None, "reason": "one class"}) == "auroc not estimable (one class)"
