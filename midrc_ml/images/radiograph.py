@@ -15,9 +15,12 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.uid import JPEG2000TransferSyntaxes
 
 from midrc_ml.images.files import ImageError, Member
 
+MAX_PIXELS = 1 << 28  # ten times the largest radiograph
+_JPEG2000_SIZE = b"\xff\x4f\xff\x51"  # start of a codestream and of its SIZ segment, ISO 15444-1 A.5.1
 _HTML_STARTS = (b"<!doctype", b"<html", b"<?xml")
 # What pydicom, its decoders and OpenCV raise on damaged bytes.
 _DAMAGED = (
@@ -102,9 +105,25 @@ def _read_dicom(content: bytes) -> Radiograph:
     return Radiograph(_wide(pixels), str(data.get("SOPInstanceUID", "")), int(data.get("InstanceNumber") or 0), window)
 
 
+def _check_size(data: Dataset) -> None:
+    """Refuse a damaged size before a decoder takes memory for it: one wrong byte in a header can claim 16 GiB."""
+    rows, columns = int(data.Rows), int(data.Columns)
+    if rows * columns * int(data.get("NumberOfFrames") or 1) > MAX_PIXELS:
+        raise ImageError("the header claims more pixels than a radiograph has")
+    start = data.PixelData[:4096].find(_JPEG2000_SIZE)
+    if data.file_meta.get("TransferSyntaxUID") in JPEG2000TransferSyntaxes and start >= 0:
+        right, bottom, left, top = struct.unpack_from(">4I", data.PixelData, start + 8)
+        (samples,) = struct.unpack_from(">H", data.PixelData, start + 40)
+        if (bottom - top, right - left, samples) != (rows, columns, 1):
+            raise ImageError("pixels cannot be decoded (the JPEG 2000 stream is not of the size that the header gives)")
+
+
 def _stored(data: Dataset) -> np.ndarray:
     try:
+        _check_size(data)
         return data.pixel_array
+    except ImageError:
+        raise
     except _DAMAGED as error:
         raise ImageError(f"pixels cannot be decoded ({_short(error)})") from error
     except BaseException as error:

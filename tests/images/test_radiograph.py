@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from midrc_ml.images.files import ImageError, Member
 from midrc_ml.images.radiograph import Radiograph, read_radiograph
@@ -344,6 +344,25 @@ def test_an_rle_stream_on_which_the_decoder_panics_is_an_image_error(capfd: pyte
     data.Rows = 63  # a row fewer than the stream holds
     assert reason(as_bytes(data)) == "pixels cannot be decoded (a damaged RLE stream)"
     assert "panicked" in capfd.readouterr().err  # from Rust: the case is still the one that is meant
+
+
+def test_a_header_that_claims_too_many_pixels_is_refused_before_memory_is_taken() -> None:
+    data = film(STORED, bits=12)
+    data.compress(RLELossless)
+    data.Rows = data.Columns = 65535
+    assert reason(as_bytes(data)) == "the header claims more pixels than a radiograph has"
+    several = film(np.zeros((2, 4, 4), np.uint16), NumberOfFrames=1 << 28)
+    assert reason(as_bytes(several)) == "the header claims more pixels than a radiograph has"
+
+
+@pytest.mark.parametrize("offset", [8, 12, 40])  # width, height, components of the SIZ segment
+def test_a_jpeg_2000_stream_of_another_size_than_the_header_is_refused_before_memory_is_taken(offset: int) -> None:
+    data = film((np.arange(4096, dtype=np.uint16)).reshape(64, 64), bits=12)
+    data.compress(JPEG2000Lossless)
+    content = bytearray(as_bytes(data))
+    assert read_radiograph(Member("film.dcm", bytes(content))).pixels[1, 2] == 66
+    content[content.index(b"\xff\x4f\xff\x51") + offset] = 0x40
+    assert reason(bytes(content)).startswith("pixels cannot be decoded (the JPEG 2000 stream is not of the size")
 
 
 def assert_short_and_silent(words: str) -> None:
