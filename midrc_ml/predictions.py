@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from midrc_ml.errors import InputError
+from midrc_ml.splits.manifest import PARTS
 
 ID_COLUMNS = ("patient_id", "case_id", "study_id", "part", "label")
 GROUP_COLUMNS = ("site", "sex", "age_band", "race", "ethnicity", "manufacturer", "view")
@@ -32,6 +33,9 @@ def checked_predictions(table: pd.DataFrame, *, where: str = "predictions") -> p
     twice = int(table["study_id"].duplicated().sum())
     if twice:
         raise InputError(f"{where}: {twice} studies stand in it more than once; one row per study")
+    unknown = sorted(set(table["part"]) - set(PARTS))
+    if unknown:
+        raise InputError(f"{where}: part is {', '.join(map(repr, unknown))}; it must be one of {', '.join(PARTS)}")
     for column in ("y_true", "y_score"):
         bad = int((~np.isfinite(table[column].to_numpy(dtype=float))).sum())
         if bad:

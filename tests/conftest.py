@@ -29,7 +29,8 @@ def midrc_ml_data() -> Path:
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One cache for all runs of a session, so that the small demo cohort is written once."""
-    return tmp_path_factory.mktemp("cache")
+    # The notebook finds it under XDG_CACHE_HOME, by this name.
+    return tmp_path_factory.mktemp("cache") / "midrc_ml"
 
 
 @pytest.fixture(scope="session")

@@ -169,6 +169,7 @@ def _threshold(table: pd.DataFrame, evaluation: Evaluation) -> float:
 
 
 def _with_threshold(metric: Metric, threshold: float | None) -> Metric:
-    if "threshold" in inspect.signature(metric).parameters:
+    is_set = "threshold" in getattr(metric, "keywords", {})  # in the metric's own YAML
+    if "threshold" in inspect.signature(metric).parameters and not is_set:
         return functools.partial(metric, threshold=threshold)
     return metric

@@ -1,8 +1,8 @@
 """The image cache: decode once, read for ever.
 
 <cache_dir>/images/<recipe key>/
-    NNNN.u8        records of one shard, each size x size bytes; memory-mapped to read
-    NNNN.parquet   its index: file, its size and time, SHA-256, SOP instance UID, record, or why it failed
+    NNNNNN.u8      records of one shard, each size x size bytes; memory-mapped to read
+    NNNNNN.parquet  its index: file, its size and time, SHA-256, SOP instance UID, record, or why it failed
 
 A shard's index is renamed into place after its pixels are on disk: a shard without an index does not exist,
 so that a killed process leaves nothing that could be read by mistake. One process builds at a time; the
@@ -131,7 +131,7 @@ class ImageCache:
             for number, start in enumerate(range(0, len(files), SHARD_RECORDS), start=max(taken, default=-1) + 1):
                 chunk = files[start : start + SHARD_RECORDS]
                 decoded = pool.map(decode, chunk, chunksize=8) if pool else map(decode, chunk)
-                failed = self._write_shard(f"{number:04d}", list(decoded))
+                failed = self._write_shard(f"{number:06d}", list(decoded))
                 done = min(start + SHARD_RECORDS, len(files))
                 rate = done / (time.monotonic() - started)
                 log.info(

@@ -69,7 +69,9 @@ def read_radiograph(member: Member) -> Radiograph:
 
 
 def _read_picture(content: bytes) -> Radiograph:
-    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+    # As stored: a camera's note on how to turn the picture is not part of a film.
+    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     if picture is None:
         raise ImageError(_what_it_is(content) or "neither DICOM nor a picture that can be decoded")
     return Radiograph(_wide(picture), sop_uid="", instance_number=0, window=None)

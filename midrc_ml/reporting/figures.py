@@ -1,4 +1,4 @@
-"""Figures of a run, as PNG files. Aggregates only: no point or line stands for one patient."""
+"""Figures of a run, as PNG files. They name nobody; in a small part a step of the ROC curve may be one study."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

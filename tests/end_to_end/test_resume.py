@@ -16,7 +16,7 @@ import torch
 def _killed_in_second_epoch(small_arguments: tuple[str, ...], folder: Path, log_dir: Path, cache_dir: Path) -> None:
     """Start the run as a process of its own and SIGKILL it after its first epoch has been written."""
     places = [f"paths.log_dir={log_dir}", f"paths.cache_dir={cache_dir}", f"hydra.run.dir={folder}"]
-    line = [sys.executable, "-m", "midrc_ml.train", *small_arguments, *places]
+    line = [sys.executable, "-m", "midrc_ml.train", *small_arguments, *places, "tracking.log_model=false"]
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL, start_new_session=True)
     started = time.monotonic()
     while not (folder / "checkpoints/last.pt").exists():

@@ -65,9 +65,9 @@ def test_a_second_load_decodes_nothing(tmp_path: Path) -> None:
 def test_new_files_are_added_to_what_is_there(tmp_path: Path) -> None:
     files = films(tmp_path / "films", 4)
     cache(tmp_path).load(files[:2], num_processes=1)
-    first_shard = (cache(tmp_path).folder / "0000.u8").stat().st_mtime_ns
+    first_shard = (cache(tmp_path).folder / "000000.u8").stat().st_mtime_ns
     assert_right(cache(tmp_path).load(files, num_processes=1), files)
-    assert (cache(tmp_path).folder / "0000.u8").stat().st_mtime_ns == first_shard
+    assert (cache(tmp_path).folder / "000000.u8").stat().st_mtime_ns == first_shard
 
 
 def test_a_file_asked_for_twice_is_stored_once(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_series_of_several_films_stands_for_its_first_readable_one(tmp_path: P
     images = cache(tmp_path).load([str(tmp_path / "series.zip"), str(tmp_path / "films")], num_processes=1)
     assert np.array_equal(images.gather([0])[0], expected(one))
     assert np.array_equal(images.gather([1])[0], expected(one))
-    left_out = pd.read_parquet(cache(tmp_path).folder / "0000.parquet")["left_out"]
+    left_out = pd.read_parquet(cache(tmp_path).folder / "000000.parquet")["left_out"]
     assert left_out.tolist() == [2, 1]
 
 
@@ -167,13 +167,13 @@ def test_leftovers_of_a_killed_build_are_never_read_and_do_not_disturb_the_next(
     files = films(tmp_path / "films", 4)
     cache(tmp_path).load(files[:2], num_processes=1)
     folder = cache(tmp_path).folder
-    (folder / "0001.u8").write_bytes(bytes([77]) * 5000)  # pixels without an index, and no whole number of records
-    (folder / "0001.unfinished").write_bytes(b"half an index")
-    (folder / "0007.u8").write_bytes(bytes([77]) * 1024)
+    (folder / "000001.u8").write_bytes(bytes([77]) * 5000)  # pixels without an index, and no whole number of records
+    (folder / "000001.unfinished").write_bytes(b"half an index")
+    (folder / "000007.u8").write_bytes(bytes([77]) * 1024)
     assert_right(cache(tmp_path).load(files[:2], num_processes=1), files[:2])
     assert_right(cache(tmp_path).load(files, num_processes=1), files)
-    assert (folder / "0001.u8").stat().st_size == 2 * 32 * 32
-    assert not (folder / "0001.unfinished").exists()
+    assert (folder / "000001.u8").stat().st_size == 2 * 32 * 32
+    assert not (folder / "000001.unfinished").exists()
 
 
 BUILD = (

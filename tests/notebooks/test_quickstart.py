@@ -6,8 +6,8 @@ import nbformat
 from nbclient import NotebookClient
 
 
-def test_quickstart_runs_and_lists_its_runs(checkout: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def test_quickstart_runs_and_lists_its_runs(checkout: Path, cache_dir: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_dir.parent))
     notebook = nbformat.read(checkout / "notebooks/quickstart.ipynb", as_version=4)
     NotebookClient(
         notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
