@@ -19,7 +19,8 @@ from omegaconf.errors import OmegaConfBaseException
 from midrc_ml.errors import InputError
 
 CONFIG_FILE = "config.yaml"
-_NOT_PARAMS = ("paths.", "task.question", "task.source", "task.needs", "task.metrics.")
+_PLACES = ("cohort.root", "cohort.cache_dir", "cohort.data_dir", "split.test_ids")
+_NOT_PARAMS = (*_PLACES, "paths.", "task.question", "task.source", "task.needs", "task.metrics.")
 
 
 def shipped_folder(name: str) -> Path:
@@ -61,6 +62,18 @@ def instantiated(config: DictConfig) -> dict[str, Any]:
         where = getattr(error, "full_key", None) or _full_key(str(error))
         raise InputError(f"config{f' at {where}' if where else ''}: {_one_line(str(deepest))}") from error
     return made
+
+
+def make_places_absolute(config: DictConfig) -> None:
+    """Resolve `config` in place, with every folder as an absolute path: a run is resumed from anywhere."""
+    for name, value in config.paths.items():
+        if value is not None:
+            config.paths[name] = os.path.abspath(os.path.expanduser(str(value)))
+    OmegaConf.resolve(config)
+    for place in _PLACES:
+        value = OmegaConf.select(config, place)
+        if value is not None and "://" not in str(value):
+            OmegaConf.update(config, place, os.path.abspath(os.path.expanduser(str(value))))
 
 
 def save_config(config: DictConfig, folder: Path) -> None:
@@ -120,6 +133,8 @@ def explain_hydra_error(error: Exception, overrides: Sequence[str]) -> str:
 
     overrides: the command line, to say which setting a misspelt key may have meant.
     """
+    from hydra.errors import OverrideParseException
+
     text = str(error)
     options = getattr(error, "options", None)
     missing = getattr(error, "missing_cfg_file", None)
@@ -133,11 +148,16 @@ def explain_hydra_error(error: Exception, overrides: Sequence[str]) -> str:
         known = _known_keys(
             [override for override in overrides if override.lstrip("+~").split("=")[0].split("@")[0] != wrong]
         )
-        return f"{wrong}: there is no such setting{_near(wrong, known)}; `--cfg job` lists them all"
+        return f"{wrong}: there is no such setting{_near(wrong, known)}; `task=... --cfg job` lists them all"
     must = re.search(r"You must specify '([^']+)'", text)
     if must:
         names = sorted(path.stem for path in (shipped_folder("configs") / must.group(1)).glob("*.yaml"))
         return f"give a {must.group(1)}: {must.group(1)}=NAME, one of {', '.join(names)}"
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override}: cannot be read as key=value; a value with spaces, ~ or other signs needs quotes of "
+            f"its own inside the shell's: 'key=\"value\"'"
+        )
     return _one_line(text)
 
 
@@ -157,7 +177,7 @@ def _known_keys(overrides: Sequence[str]) -> list[str]:
             config = compose("train", overrides=plain)
         except (HydraException, OmegaConfBaseException):
             return groups
-    return groups + sorted(flat(_plain(config)))
+    return groups + sorted(name for name in flat(_plain(config)) if not name.endswith(("_target_", "_partial_")))
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

@@ -4,6 +4,9 @@ A message says what is wrong, where, the value got, the rule, and the next step,
 """
 
 from collections.abc import Iterable
+from dataclasses import fields
+from types import NoneType, UnionType
+from typing import Any, get_args
 
 
 class InputError(ValueError):
@@ -18,3 +21,25 @@ class TableError(InputError):
         count = len(self.problems)
         heading = "" if count == 1 else f"{count} problems in the tables: "
         super().__init__(heading + "; ".join(self.problems))
+
+
+_KINDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
+def check_kinds(settings: Any, where: str) -> None:
+    """Refuse a setting of a dataclass that is not of the plain type that its field is annotated with.
+
+    Raises:
+        InputError: naming the setting, the value and the type; `where` is the config group.
+    """
+    for field in fields(settings):
+        kinds = get_args(field.type) if isinstance(field.type, UnionType) else (field.type,)
+        plain = [kind for kind in kinds if kind in _KINDS]
+        value = getattr(settings, field.name)
+        if not plain or (value is None and NoneType in kinds):
+            continue
+        takes_int = int in plain or float in plain
+        fits = type(value) in plain or (type(value) is int and takes_int)
+        if not fits:
+            rule = " or ".join(_KINDS[kind] for kind in plain)
+            raise InputError(f"{where}.{field.name} is {value!r}; it must be {rule}")

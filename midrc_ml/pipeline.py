@@ -77,8 +77,8 @@ def train_and_evaluate(
             flow.save(output_dir / "cohort_flow.json")
         Manifest.of(studies, {}).check_classes(task.kind)  # unreadable images may have emptied a part of a class
 
-        facts = _run_facts(task, tables, manifest, model, seed, params)
-        tracking.start(facts, log_dir=Path(paths["log_dir"]).resolve(), run_id=folder.status.get("tracking_run_id"))
+        facts = _run_facts(task, tables, manifest, studies, model, seed, params)
+        tracking.start(facts, log_dir=Path(paths["log_dir"]).resolve(), run_key=folder.status["run_key"])
         folder.update(tracking_run_id=tracking.run_id, split_sha256=manifest.sha256)
         try:
             predictions, history, network = _trained(
@@ -100,7 +100,7 @@ def train_and_evaluate(
                 metrics=results.metrics,
                 groups=results.groups,
                 predictions=predictions,
-                split=manifest.rows,
+                studies=studies,
                 flow=flow.as_dict(),
                 audit=[entry.as_dict() for entry in audit],
                 history=history,
@@ -125,11 +125,24 @@ def train_and_evaluate(
 def _with_images(studies: pd.DataFrame, cached: CachedImages, flow: CohortFlow) -> pd.DataFrame:
     """Studies whose image can be read, with its position in `cached`; the others are counted by reason."""
     reasons = pd.Series(list(cached.reasons), index=studies.index, dtype=object)
-    return flow.step("image readable", studies.assign(image=range(len(studies))), reasons)
+    left_out = sum(cached.left_out)
+    if left_out:
+        flow.notes.append(
+            f"{left_out} further or damaged files in the series that were read: one film stands for a series"
+        )
+    readable = flow.step("image readable", studies.assign(image=range(len(studies))), reasons)
+    flow.count_labels(readable)
+    return readable
 
 
 def _run_facts(
-    task: Task, tables: Tables, manifest: Manifest, model: Callable[..., Any], seed: int, params: Mapping[str, object]
+    task: Task,
+    tables: Tables,
+    manifest: Manifest,
+    studies: pd.DataFrame,
+    model: Callable[..., Any],
+    seed: int,
+    params: Mapping[str, object],
 ) -> RunFacts:
     name = getattr(getattr(model, "func", model), "__name__", type(model).__name__)
     tags = {
@@ -145,7 +158,7 @@ def _run_facts(
         name=f"{name}-{task.name}-seed{seed}-{manifest.sha256[:6]}",
         params=params,
         tags=tags,
-        inputs={part: int((manifest.rows["part"] == part).sum()) for part in PARTS},
+        inputs={part: int((studies["part"] == part).sum()) for part in PARTS},
         split_sha256=manifest.sha256,
     )
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from midrc_ml.cohorts.selection import GROUP_COLUMNS
 from midrc_ml.errors import InputError
 from midrc_ml.splits.manifest import PARTS
 
 ID_COLUMNS = ("patient_id", "case_id", "study_id", "part", "label")
-GROUP_COLUMNS = ("site", "sex", "age_band", "race", "ethnicity", "manufacturer", "view")
 COLUMNS = (*ID_COLUMNS, "y_true", "y_score", *GROUP_COLUMNS)
 
 

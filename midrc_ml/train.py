@@ -5,6 +5,7 @@ python -m midrc_ml.train task=icu cohort=midrc cohort.root=/data/midrc
 python -m midrc_ml.train resume=logs/icu/runs/<time>
 """
 
+import inspect
 import logging
 import os
 import sys
@@ -15,13 +16,14 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from midrc_ml.config import (
     explain_hydra_error,
     instantiated,
     load_config,
+    make_places_absolute,
     register,
     save_config,
     shareable_params,
@@ -37,7 +39,9 @@ EXIT_INPUT = 2
 def main() -> None:
     """Run the verb with the process's arguments."""
     register()
-    arguments = sys.argv[1:]
+    # argparse takes overrides in one piece only: `task=icu -m seed=0,1` becomes `-m task=icu seed=0,1`.
+    arguments = sorted(sys.argv[1:], key=_is_override)
+    sys.argv[1:] = arguments
     # Hydra would otherwise print our errors itself, with two lines around them.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
@@ -52,6 +56,10 @@ def main() -> None:
         _stop(explain_hydra_error(error, arguments))
     except OmegaConfBaseException as error:
         _stop(f"config: {' '.join(str(error).split())}")
+
+
+def _is_override(argument: str) -> bool:
+    return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
 
 
 @hydra.main(version_base="1.3", config_path=str(shipped_folder("configs")), config_name="train")
@@ -73,9 +81,15 @@ def _composed(config: DictConfig) -> None:
 def _run(config: DictConfig, output_dir: Path) -> None:
     from midrc_ml.pipeline import train_and_evaluate
 
-    OmegaConf.resolve(config)
+    make_places_absolute(config)
     settings = instantiated(config)
     settings.pop("resume")
+    known = inspect.signature(train_and_evaluate).parameters
+    unknown = [name for name in settings if name not in known]
+    if unknown:
+        raise InputError(f"{', '.join(unknown)}: there is no such setting; `task=... --cfg job` lists them all")
+    if not isinstance(settings["seed"], int) or settings["seed"] < 0:
+        raise InputError(f"seed is {settings['seed']!r}; it must be a whole number of at least 0")
     save_config(config, output_dir)
     train_and_evaluate(**settings, output_dir=output_dir, params=shareable_params(config))
 
@@ -98,18 +112,20 @@ def _resume(folder: Path) -> None:
     from midrc_ml.reporting.run_folder import RunFolder
 
     config = load_config(folder)
-    _log_to_terminal()
+    _log_as_hydra_does(folder)
     if RunFolder(folder).is_finished:
         log.info("The run in %s is finished; there is nothing to resume. Report: %s", folder, folder / "report.html")
         return
     _run(config, folder)
 
 
-def _log_to_terminal() -> None:
-    """What Hydra's logging config does for a new run."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logging.getLogger().addHandler(handler)
+def _log_as_hydra_does(folder: Path) -> None:
+    """What Hydra's logging config does for a new run: plain lines on the terminal, times in train.log."""
+    plain, timed = logging.StreamHandler(sys.stdout), logging.FileHandler(folder / "train.log")
+    plain.setFormatter(logging.Formatter("%(message)s"))
+    timed.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s"))
+    for handler in (plain, timed):
+        logging.getLogger().addHandler(handler)
     logging.getLogger("midrc_ml").setLevel(logging.INFO)
 
 

@@ -10,10 +10,8 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 from filelock import FileLock
@@ -22,7 +20,8 @@ from midrc_ml.cohorts.demo_films import LABEL, write_series
 from midrc_ml.cohorts.demo_patients import PROJECT, DemoPatients, invent_patients
 from midrc_ml.cohorts.midrc import MidrcCohort
 from midrc_ml.cohorts.reader import Tables
-from midrc_ml.errors import InputError
+from midrc_ml.errors import InputError, check_kinds
+from midrc_ml.processes import num_cores, worker_pool
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +49,7 @@ class DemoCohort:
     shortcut: float = 0.5
 
     def __post_init__(self) -> None:
+        check_kinds(self, "cohort")
         if self.num_patients < MIN_PATIENTS:
             raise InputError(
                 f"cohort.num_patients is {self.num_patients}; the demo cohort needs at least {MIN_PATIENTS}"
@@ -84,8 +84,9 @@ class DemoCohort:
                 return
             started = time.monotonic()
             log.info("Writing the synthetic demo cohort: %d invented patients", self.num_patients)
-            unfinished = Path(f"{self.root}.unfinished")
-            shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed
+            for left in self.root.parent.glob(f"{self.root.name}.*.unfinished"):  # by a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            unfinished = Path(f"{self.root}.{os.getpid()}.unfinished")
             write_cohort(invent_patients(self.num_patients, seed=self.seed, shortcut=self.shortcut), unfinished)
             unfinished.rename(self.root)
             log.info("Wrote %s in %.0f s", self.root, time.monotonic() - started)
@@ -99,7 +100,7 @@ def write_cohort(patients: DemoPatients, root: Path) -> None:
     if len(films) < _POOL_FROM:
         facts = _facts(map(write, films))
     else:
-        with ProcessPoolExecutor(max_workers=_num_processes(), mp_context=get_context("forkserver")) as pool:
+        with worker_pool(num_cores()) as pool:
             facts = _facts(pool.map(write, films, chunksize=16))
     for node, frame in patients.nodes.items():
         if node.endswith("_series_file"):
@@ -116,7 +117,3 @@ def write_cohort(patients: DemoPatients, root: Path) -> None:
 def _facts(written: Iterable[tuple[str, bytes]]) -> dict[str, tuple[str, str]]:
     """{file name: (size, MD5)}, as the series_file nodes of an export give them."""
     return {name: (str(len(content)), hashlib.md5(content).hexdigest()) for name, content in written}
-
-
-def _num_processes() -> int:
-    return max(1, len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -25,10 +25,10 @@ class CohortFlow:
     steps: list[dict[str, Any]] = field(default_factory=list)
     labels: list[dict[str, Any]] = field(default_factory=list)
 
-    def step(self, name: str, before: pd.DataFrame, reasons: pd.Series, *, unit: str = "study") -> pd.DataFrame:
+    def step(self, name: str, before: pd.DataFrame, reasons: pd.Series) -> pd.DataFrame:
         """The rows of `before` without a reason to exclude them; the others are counted.
 
-        before: one row per unit, with `site` and `case_id`. reasons: aligned with it, missing = stays in.
+        before: one row per study, with `site` and `case_id`. reasons: aligned with it, missing = stays in.
         """
         excluded = reasons.notna().to_numpy()
         after = before[~excluded].reset_index(drop=True)
@@ -40,7 +40,7 @@ class CohortFlow:
         self.steps.append(
             {
                 "step": name,
-                "unit": unit,
+                "unit": "study",
                 "n_in": len(before),
                 "n_out": len(after),
                 "n_cases_out": int(after["case_id"].nunique()),
@@ -50,10 +50,10 @@ class CohortFlow:
         )
         return after
 
-    def count_labels(self, studies: pd.DataFrame, *, by: str = "site") -> None:
+    def count_labels(self, studies: pd.DataFrame) -> None:
         """Record the number of studies, cases and (for a 0/1 label) positives, by site."""
         for value, rows in studies.groupby(_site(studies), sort=True):
-            entry: dict[str, Any] = {by: value, "n": len(rows), "n_cases": int(rows["case_id"].nunique())}
+            entry: dict[str, Any] = {"site": value, "n": len(rows), "n_cases": int(rows["case_id"].nunique())}
             if rows["label"].isin([0.0, 1.0]).all():
                 entry["n_positive"] = int((rows["label"] == 1).sum())
             else:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from midrc_ml.cohorts.selection import NOT_REPORTED
-from midrc_ml.errors import InputError
+from midrc_ml.errors import InputError, check_kinds
 from midrc_ml.evaluation.intervals import Interval, Metric, PatientDraws, bootstrap_intervals, value_of
 from midrc_ml.evaluation.metrics import youden_threshold
 from midrc_ml.predictions import GROUP_COLUMNS, checked_predictions
@@ -36,6 +36,7 @@ class Evaluation:
     threshold: str | float = "youden"
 
     def __post_init__(self) -> None:
+        check_kinds(self, "evaluation")
         if self.num_draws < 100 or not 0.5 <= self.confidence < 1:
             raise InputError(
                 f"evaluation.num_draws is {self.num_draws} and confidence {self.confidence}; "
@@ -53,6 +54,7 @@ class Fairness:
     min_group_size: int = 10
 
     def __post_init__(self) -> None:
+        check_kinds(self, "fairness")
         unknown = [name for name in self.columns if name not in GROUP_COLUMNS]
         if unknown:
             raise InputError(f"fairness.columns has {', '.join(unknown)}; columns are {', '.join(GROUP_COLUMNS)}")

@@ -99,6 +99,8 @@ def _interval(drawn: NDArray[np.float64], confidence: float) -> Interval:
             None,
             f"{undefined} of {len(drawn)} bootstrap draws have no value: too few patients, or too few of one class",
         )
+    if np.nanmin(drawn) == np.nanmax(drawn):  # a bootstrap at the edge of its range knows nothing of its error
+        return Interval(None, None, f"all {len(drawn)} bootstrap draws give the same value: too few patients")
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(drawn, [tail, 1 - tail])
     return Interval(float(low), float(high))

@@ -12,22 +12,23 @@ others wait and then find the records.
 import hashlib
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from midrc_ml.images.files import ImageError, members
+from midrc_ml.images.files import TRY_AGAIN, ImageError, members
 from midrc_ml.images.radiograph import Radiograph, read_radiograph
 from midrc_ml.images.recipe import Recipe
+from midrc_ml.processes import worker_pool
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +42,15 @@ class CachedImages:
     """Images in the order they were asked for.
 
     shards: memory maps (record, row, column), uint8. place: per image (shard, record), -1 where it failed.
-    reasons: per image why it failed, or None.
+    reasons: per image why it failed, or None. left_out: per image how many other files its series holds,
+    further films and damaged ones: one film stands for a series.
     """
 
     shards: Sequence[np.ndarray]
     place: np.ndarray
     reasons: Sequence[str | None]
     size: int
+    left_out: Sequence[int] = ()
 
     def gather(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """A fresh array (image, row, column), uint8."""
@@ -107,14 +110,18 @@ class ImageCache:
         reasons = [
             None if record >= 0 else str(reason) for record, reason in zip(rows["record"], rows["reason"], strict=True)
         ]
-        return CachedImages(shards=shaped, place=place, reasons=reasons, size=self.recipe.size)
+        return CachedImages(
+            shards=shaped, place=place, reasons=reasons, size=self.recipe.size, left_out=list(rows["left_out"])
+        )
 
     def _index(self) -> pd.DataFrame:
         frames = [pd.read_parquet(path).assign(shard=path.stem) for path in sorted(self.folder.glob("*.parquet"))]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*_INDEX_COLUMNS, "shard"])
 
     def _missing(self, index: pd.DataFrame, files: Sequence[str]) -> list[str]:
-        known = dict(zip(index["file"], zip(index["bytes"], index["mtime_ns"], strict=True), strict=True))
+        # A failure that is not the file's own (a disk, a permission, a decoder that is not installed) is tried again.
+        lasting = index[~index["reason"].astype("str").str.startswith(TRY_AGAIN)]
+        known = dict(zip(lasting["file"], zip(lasting["bytes"], lasting["mtime_ns"], strict=True), strict=True))
         return [file for file in dict.fromkeys(map(_absolute, files)) if known.get(file) != _stamp(file)]
 
     def _build(self, files: Sequence[str], num_processes: int) -> None:
@@ -124,26 +131,16 @@ class ImageCache:
         (self.folder / "recipe.json").write_text(json.dumps(asdict(self.recipe), indent=2) + "\n")
         taken = [int(path.stem) for path in self.folder.glob("*.parquet")]
         decode = partial(_decode, recipe=self.recipe)
-        pool = None
-        if num_processes > 1 and len(files) >= _POOL_FROM:
-            pool = ProcessPoolExecutor(max_workers=num_processes, mp_context=get_context("forkserver"))
-        try:
+        many = num_processes > 1 and len(files) >= _POOL_FROM
+        with worker_pool(num_processes) if many else nullcontext() as pool:
             for number, start in enumerate(range(0, len(files), SHARD_RECORDS), start=max(taken, default=-1) + 1):
                 chunk = files[start : start + SHARD_RECORDS]
                 decoded = pool.map(decode, chunk, chunksize=8) if pool else map(decode, chunk)
                 failed = self._write_shard(f"{number:06d}", list(decoded))
                 done = min(start + SHARD_RECORDS, len(files))
                 rate = done / (time.monotonic() - started)
-                log.info(
-                    "Image cache: %d of %d files, %.0f files/s, %d of this shard unreadable",
-                    done,
-                    len(files),
-                    rate,
-                    failed,
-                )
-        finally:
-            if pool:
-                pool.shutdown(cancel_futures=True)
+                words = "Image cache: %d of %d files, %.0f files/s, %d of this shard unreadable"
+                log.info(words, done, len(files), rate, failed)
 
     def _write_shard(self, name: str, decoded: Sequence[tuple[dict[str, object], bytes | None]]) -> int:
         """Write one shard; how many of its files could not be used."""
@@ -190,7 +187,8 @@ def _decode(file: str, *, recipe: Recipe) -> tuple[dict[str, object], bytes | No
         if not readable:
             raise ImageError(reasons[0] if reasons else "no file inside")
         # A series of several films stands for its first: lowest instance number, then SOP instance UID.
-        first = min(readable, key=lambda film: (film.instance_number, film.sop_uid))
+        # A picture beside a DICOM file is a preview of it.
+        first = min(readable, key=lambda film: (not film.sop_uid, film.instance_number or math.inf, film.sop_uid))
         pixels = recipe.apply(first)
     except ImageError as error:
         row["reason"] = str(error)

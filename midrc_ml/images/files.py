@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_MEMBER_BYTES = 1 << 30
-PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")
+# Reasons that begin so are of this machine and moment, not of the file.
+TRY_AGAIN = ("cannot be read", "no decoder")
 
 
 class ImageError(ValueError):

@@ -127,6 +127,8 @@ def _stored(data: Dataset) -> np.ndarray:
     except ImageError:
         raise
     except _DAMAGED as error:
+        if "missing dependencies" in str(error):
+            raise ImageError(f"no decoder is installed for {data.file_meta.TransferSyntaxUID.name}") from error
         raise ImageError(f"pixels cannot be decoded ({_short(error)})") from error
     except BaseException as error:
         # pylibjpeg-rle panics in Rust on a damaged stream: no Exception, and of a type that cannot be imported.

@@ -8,7 +8,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from midrc_ml.errors import InputError
+from midrc_ml.errors import InputError, check_kinds
 from midrc_ml.images.files import ImageError
 from midrc_ml.images.radiograph import Radiograph
 
@@ -30,6 +30,7 @@ class Recipe:
     aspect: Literal["stretch", "pad"] = "stretch"
 
     def __post_init__(self) -> None:
+        check_kinds(self, "images")
         if not 32 <= self.size <= 4096:
             raise InputError(f"images.size is {self.size}; it must be 32 to 4096 pixels")
         for name, allowed in (("window", ("percentile", "header")), ("aspect", ("stretch", "pad"))):

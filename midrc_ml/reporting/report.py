@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from midrc_ml.evaluation.evaluate import Row
 from midrc_ml.reporting import figures
+from midrc_ml.splits.manifest import PARTS
 
 _HEADER = ("metric", "value", "interval", "n", "positive")
 FIGURE_FOLDER = "figures"
@@ -20,7 +21,10 @@ FIGURE_FOLDER = "figures"
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything that a report says. primary: the metric of the headline and of the group figure."""
+    """Everything that a report says.
+
+    primary: the metric of the headline and of the group figure. studies: those analysed, with part and label.
+    """
 
     task_name: str
     question: str
@@ -32,7 +36,7 @@ class Report:
     metrics: Sequence[Row]
     groups: Sequence[Row]
     predictions: pd.DataFrame
-    split: pd.DataFrame
+    studies: pd.DataFrame
     flow: Mapping[str, Any]
     audit: Sequence[Mapping[str, Any]]
     history: Sequence[Mapping[str, Any]]
@@ -85,7 +89,7 @@ class Report:
             "question": self.question,
             "synthetic": self.synthetic,
             "headline": f"Test part{marked}: {interval_text(overall)}, {overall['n']} studies of "
-            f"{self.split.loc[self.split['part'] == 'test', 'patient_id'].nunique()} patients.",
+            f"{self.predictions.loc[self.predictions['part'] == 'test', 'patient_id'].nunique()} patients.",
             "primary": self.primary,
             "test_rows": test_rows,
             "validation_rows": [row for row in self.metrics if row["part"] == "validation"],
@@ -94,7 +98,7 @@ class Report:
             "audit": self.audit,
             "steps": steps,
             "notes": self.flow["notes"],
-            "parts": [_part_facts(part, rows, self.kind) for part, rows in self.split.groupby("part", sort=False)],
+            "parts": [_part_facts(part, self.studies[self.studies["part"] == part], self.kind) for part in PARTS],
             "min_group_size": self.min_group_size,
             "facts": self.facts,
         }

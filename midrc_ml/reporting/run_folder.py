@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import platform
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,8 +59,11 @@ class RunFolder:
             raise InputError(
                 f"the run in {self.path} is being written by another process; wait for it or stop it first"
             ) from error
+        for past in ("reason", "ended"):  # of an earlier try that this one goes on from
+            self.status.pop(past, None)
         try:
-            self.update(state="running", started=self.status.get("started", _now()))
+            key = self.status.get("run_key") or secrets.token_hex(16)
+            self.update(state="running", started=self.status.get("started", _now()), run_key=key)
             write_environment(self.path)
             yield
             self.update(state="finished", ended=_now())

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from midrc_ml.errors import InputError
+from midrc_ml.errors import InputError, check_kinds
 from midrc_ml.splits.manifest import PARTS
 
 NUM_LABEL_BINS = 4
@@ -33,7 +33,7 @@ class ByPatient:
     """Patients are dealt into parts so that every stratum is divided alike.
 
     seed: of the split alone, so that runs with several training seeds share one test set.
-    stratify: columns of a patient's first study; the label comes first (the highest of the patient's, a
+    stratify: columns, as in the patient's study of the lowest id; the label comes first (the patient's highest, a
     number in quarters). Neither row order nor other patients' ids change the order within a stratum.
     """
 
@@ -43,6 +43,7 @@ class ByPatient:
     sha256: str | None = None
 
     def __post_init__(self) -> None:
+        check_kinds(self, "split")
         total = sum(self.fractions.values())
         if not set(self.fractions) <= set(PARTS) or min(self.fractions.values()) < 0 or abs(total - 1) > 1e-6:
             raise InputError(
@@ -61,6 +62,9 @@ class ByPatient:
 
     def assign(self, studies: pd.DataFrame) -> pd.DataFrame:
         """`studies` with a `part`, the same for all studies of a patient."""
+        unknown = [column for column in self.stratify if column not in studies.columns]
+        if unknown:
+            raise InputError(f"split.stratify has {', '.join(unknown)}; columns are {', '.join(studies.columns)}")
         patients = _one_row_a_patient(studies)
         patients["order"] = [_shuffle_key(self.seed, name) for name in patients.index]
         patients = patients.sort_values([*self.stratify, "order"], kind="stable")

@@ -42,10 +42,11 @@ def event_within_horizon(
     Raises:
         InputError: a setting that makes no sense.
     """
-    if first_day not in (0, 1) or horizon_days < first_day or lead_days < 0:
+    numbers = all(isinstance(value, int | float) for value in (first_day, horizon_days, lead_days))
+    if not numbers or first_day not in (0, 1) or horizon_days < first_day or lead_days < 0:
         raise InputError(
             f"label settings first_day={first_day}, horizon_days={horizon_days}, lead_days={lead_days}: "
-            f"first_day must be 0 or 1, the horizon not before it, lead_days not negative"
+            f"numbers are needed; first_day must be 0 or 1, the horizon not before it, lead_days not negative"
         )
     if competing_event not in ("positive", "negative", "exclude"):
         raise InputError(f"competing_event is {competing_event!r}; it must be positive, negative or exclude")
@@ -53,7 +54,9 @@ def event_within_horizon(
         raise InputError(f"label.event is {event!r}; it must be one of {', '.join(EVENT_KINDS)}")
     events = tables.events
     stays = merged_stays(events[events["kind"] == "hospital_stay"])
-    happened = events.loc[events["kind"] == event, ["case_id", "start_day", "end_day"]].dropna(subset="start_day")
+    recorded = events.loc[events["kind"] == event, ["case_id", "start_day", "end_day"]]
+    happened = recorded.dropna(subset="start_day")
+    undated = studies["case_id"].isin(recorded.loc[recorded["start_day"].isna(), "case_id"]).to_numpy()
     deaths = events.loc[events["kind"] == "death", ["case_id", "start_day"]].dropna()
     site_of = tables.cases.set_index("case_id")["site"]
     dating_sites = set(happened["case_id"].map(site_of).dropna())
@@ -67,8 +70,10 @@ def event_within_horizon(
     # without an end may belong to an earlier stay, so that it reaches no further than a film before admission.
     ends = pairs["end_day"].fillna(pairs["start_day"] + lead_days)
     in_stay = (pairs["start_day"] <= pairs["stay_end"]) & (ends >= pairs["stay_start"])
-    already = _any(pairs["row"], in_stay & (pairs["start_day"] < pairs["day"] + first_day), len(studies))
-    after = (pairs["start_day"] >= pairs["day"] + first_day) & (pairs["start_day"] <= pairs["day"] + horizon_days)
+    # Days may have fractions; an event on the day of the study is one of the same whole day.
+    before = np.floor(pairs["start_day"]) < np.floor(pairs["day"]) + first_day
+    already = _any(pairs["row"], in_stay & before, len(studies))
+    after = ~before & (pairs["start_day"] <= pairs["day"] + horizon_days)
     positive = _any(pairs["row"], after, len(studies))
     dead = at.merge(deaths, on="case_id")
     died = _any(
@@ -91,6 +96,7 @@ def event_within_horizon(
         (~inside, "excluded", "not at risk: outside every hospital stay"),
         (already, "excluded", f"not at risk: {event} began {'on or ' if first_day else ''}before the day of the study"),
         (positive, "label", 1.0),
+        (undated, "missing", f"an {event} without a usable day is on record"),
     ]
     if competing_event == "exclude":
         rules.append((died, "excluded", f"died within {days} without {event}"))

@@ -76,7 +76,6 @@ class Task:
         labelled = flow.step("label known", excluded, missing)
         if labelled.empty:
             raise InputError(f"task={self.name}: no study has a label in the {tables.origin}. {last_exclusions(flow)}")
-        flow.count_labels(labelled)
         return labelled
 
 

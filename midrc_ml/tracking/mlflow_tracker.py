@@ -36,20 +36,24 @@ class MlflowTracking:
     _client: Any = field(default=None, repr=False)
     _log_dir: Path = field(default=Path("logs"), repr=False)
 
-    def start(self, facts: RunFacts, *, log_dir: Path, run_id: str | None) -> None:
-        """Begin a run, or continue the run `run_id`.
+    def start(self, facts: RunFacts, *, log_dir: Path, run_key: str) -> None:
+        """Begin a run, or continue the one that was begun with the same `run_key`.
 
         Raises:
-            InputError: the store is half made, or it holds no run `run_id`.
+            InputError: the store cannot be opened.
         """
         from alembic.util import CommandError
         from mlflow import MlflowClient
-        from mlflow.entities import DatasetInput, InputTag, Param, RunTag
+        from mlflow.entities import DatasetInput, InputTag, Param
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
         _quiet()
         self._log_dir = log_dir
+        if not self.uri and set(str(log_dir)) & set("#?%"):
+            raise InputError(
+                f"paths.log_dir is {str(log_dir)!r}; MLflow's store cannot lie below a name with #, ? or %"
+            )
         log_dir.mkdir(parents=True, exist_ok=True)
         try:
             # The first process makes the tables; two that do so at once leave a store that no later run can open.
@@ -61,20 +65,19 @@ class MlflowTracking:
                 f"the MLflow store {self._store()} does not open ({_first_line(error)}); if an earlier start was cut "
                 f"off, move mlflow.db away, or choose another store with tracking.uri=..., or run with tracking=none"
             ) from error
-        if run_id:
-            try:
-                self._client.get_run(run_id)
-            except MlflowException as error:
-                raise InputError(
-                    f"the MLflow store {self._store()} holds no run {run_id}; it was moved or deleted"
-                ) from error
-            self.run_id = run_id
-            self._client.set_terminated(run_id, "RUNNING")
-            return
-        tags = {"mlflow.runName": facts.name, "mlflow.source.name": "midrc_ml.train", **facts.tags}
-        self.run_id = self._client.create_run(experiment_id, tags=tags).info.run_id
+        # The key is known before the run is, so that a start that was cut off anywhere is found again.
+        begun = self._client.search_runs([experiment_id], filter_string=f"tags.run_key = '{run_key}'")
+        if begun:
+            self.run_id = begun[0].info.run_id
+            self._client.set_terminated(self.run_id, "RUNNING")
+            if "failed" in begun[0].data.tags:
+                self._client.delete_tag(self.run_id, "failed")
+        else:
+            own = {"run_key": run_key, "split_sha256": facts.split_sha256}
+            tags = {"mlflow.runName": facts.name, "mlflow.source.name": "midrc_ml.train", **own, **facts.tags}
+            self.run_id = self._client.create_run(experiment_id, tags=tags).info.run_id
         params = [Param(_legal(name), str(value)[:_PARAM_LENGTH]) for name, value in facts.params.items()]
-        self._client.log_batch(self.run_id, params=params, tags=[RunTag("split_sha256", facts.split_sha256)])
+        self._client.log_batch(self.run_id, params=params)  # again is no harm: they are the same
         inputs = [
             DatasetInput(_dataset(part, number, facts), [InputTag("mlflow.data.context", _CONTEXTS[part])])
             for part, number in facts.inputs.items()
@@ -111,6 +114,7 @@ class MlflowTracking:
         """
         from mlflow.entities import Metric, RunTag
 
+        known = self._client.get_run(self.run_id).data  # of a finish that was cut off
         now = int(time.time() * 1000)
         logged, tags = [], []
         for row in metrics:
@@ -122,11 +126,13 @@ class MlflowTracking:
             for bound in ("low", "high"):
                 if row[bound] is not None:
                     logged.append(Metric(f"{name}/{bound}", row[bound], now, 0))
-        self._client.log_batch(self.run_id, metrics=logged, tags=tags)
+        new = [metric for metric in logged if metric.key not in known.metrics]
+        self._client.log_batch(self.run_id, metrics=new, tags=tags)
         for path in artifacts:
             self._client.log_artifact(self.run_id, str(path), "figures" if path.suffix == ".png" else None)
-        if self.log_model:
+        if self.log_model and "model" not in known.tags:
             self._save_model(network, image_size)
+            self._client.set_tag(self.run_id, "model", "stored")
         self._client.set_terminated(self.run_id, "FINISHED")
 
     def fail(self, reason: str) -> None:

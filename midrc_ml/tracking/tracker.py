@@ -10,7 +10,7 @@ from typing import Any, Protocol
 class RunFacts:
     """What describes a run. Aggregates only: no identifier, path or pixel of a patient.
 
-    inputs: per part (number of studies, context for the tracker).
+    inputs: {part: number of studies}.
     """
 
     experiment: str
@@ -26,8 +26,8 @@ class RunTracker(Protocol):
 
     run_id: str | None
 
-    def start(self, facts: RunFacts, *, log_dir: Path, run_id: str | None) -> None:
-        """Begin a run, or continue the run `run_id`."""
+    def start(self, facts: RunFacts, *, log_dir: Path, run_key: str) -> None:
+        """Begin a run, or continue the one that was begun with the same `run_key`."""
 
     def log_epochs(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Log the epochs so far; those logged before are not logged twice."""
@@ -49,7 +49,7 @@ class NoTracking:
 
     run_id: str | None = None
 
-    def start(self, facts: RunFacts, *, log_dir: Path, run_id: str | None) -> None:
+    def start(self, facts: RunFacts, *, log_dir: Path, run_key: str) -> None:
         """Nothing."""
 
     def log_epochs(self, history: Sequence[Mapping[str, Any]]) -> None:

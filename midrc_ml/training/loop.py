@@ -115,6 +115,8 @@ def train(
         score, validation_loss = scores(
             network, validation_set, target, batch_size=settings.batch_size, device=device, dtype=dtype
         )
+        # Before anything is saved: a network whose running statistics overflowed is no good checkpoint.
+        _check_finite(validation_loss, epoch, steps_per_epoch, settings, folder, name="validation")
         watched = (
             validation_loss if monitor.metric is None else float(monitor.metric(validation_set.labels.numpy(), score))
         )
@@ -182,7 +184,9 @@ def _learning_rate(step: int, total_steps: int, settings: Training) -> float:
     return settings.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total_steps - warmup)))
 
 
-def _check_finite(total: float, epoch: int, step: int, settings: Training, folder: Path) -> None:
+def _check_finite(
+    total: float, epoch: int, step: int, settings: Training, folder: Path, *, name: str = "training"
+) -> None:
     if math.isfinite(total):
         return
     kept = (
@@ -191,6 +195,6 @@ def _check_finite(total: float, epoch: int, step: int, settings: Training, folde
         else "no epoch had ended, so there is no checkpoint"
     )
     raise LossIsNotFinite(
-        f"the training loss became {total} in epoch {epoch}, by step {step}; {kept}. "
+        f"the {name} loss became {total} in epoch {epoch}, by step {step}; {kept}. "
         f"Lower training.lr (now {settings.lr:g}) or use compute.precision=float32"
     )

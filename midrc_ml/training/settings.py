@@ -2,12 +2,13 @@
 
 import inspect
 import math
-import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from midrc_ml.errors import InputError
+from midrc_ml.errors import InputError, check_kinds
+from midrc_ml.processes import num_cores
 
 if TYPE_CHECKING:
     import torch
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from midrc_ml.datasets.augmentation import Augmentation
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+PRECISIONS = get_args(Precision)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +40,16 @@ class Training:
     augmentation: "Augmentation | None" = None
 
     def __post_init__(self) -> None:
+        check_kinds(self, "training")
         for name, least in {"epochs": 1, "batch_size": 2, "patience": 0}.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise InputError(f"training.{name} is {value!r}; it must be a whole number of at least {least}")
+            if getattr(self, name) < least:
+                raise InputError(f"training.{name} is {getattr(self, name)}; it must be at least {least}")
         for name in ("lr", "weight_decay", "warmup", "clip_norm"):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 <= value < math.inf or (name == "lr" and value == 0):
-                rule = "above 0" if name == "lr" else "of at least 0"
-                raise InputError(f"training.{name} is {value!r}; it must be a number {rule}")
+            if not 0 <= value < math.inf or (name == "lr" and value == 0):
+                raise InputError(
+                    f"training.{name} is {value!r}; it must be {'above 0' if name == 'lr' else 'at least 0'}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +65,16 @@ class Compute:
     num_processes: int | None = None
     num_threads: int | None = None
 
+    def __post_init__(self) -> None:
+        check_kinds(self, "compute")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise InputError(f"compute.device is {self.device!r}; it must be auto, cpu, cuda or cuda:N")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"compute.precision is {self.precision!r}; it must be one of {', '.join(PRECISIONS)}")
+
     def processes(self) -> int:
         """How many processes may run side by side."""
-        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return self.num_processes or available or 1
+        return self.num_processes or num_cores()
 
     def torch_device(self) -> "torch.device":
         """The device.
@@ -80,10 +89,7 @@ class Compute:
                 f"compute.device is {self.device}, but torch finds no GPU here; use compute.device=cpu or auto"
             )
         name = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        try:
-            return torch.device(name)
-        except RuntimeError as error:
-            raise InputError(f"compute.device is {self.device!r}; it must be auto, cpu, cuda or cuda:N") from error
+        return torch.device(name)
 
     def autocast_dtype(self, device: "torch.device") -> "torch.dtype | None":
         """The type of the forward pass under autocast; None = float32 without autocast."""
@@ -92,8 +98,6 @@ class Compute:
         types = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
         if self.precision in types:
             return types[self.precision]
-        if self.precision != "auto":
-            raise InputError(f"compute.precision is {self.precision!r}; it must be auto, {', '.join(types)}")
         if device.type == "cuda":
             return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
         # On a CPU without bfloat16 instructions autocast computes the same more slowly.

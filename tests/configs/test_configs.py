@@ -112,3 +112,16 @@ def test_a_metric_of_ones_own_is_scored(small_run: Callable[..., Path], tmp_path
     rows = json.loads((folder / "metrics.json").read_text())
     (row,) = [row for row in rows if row["metric"] == "log_loss" and row["part"] == "test"]
     assert 0 < row["low"] <= row["value"] <= row["high"]
+
+
+def test_flags_may_stand_anywhere_as_the_readme_writes_them(command: Callable, tmp_path: Path) -> None:
+    result = command("task=icu", "--cfg", "job", "training.epochs=7", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "epochs: 7" in result.stdout
+
+
+def test_a_sweep_runs_every_job_and_says_that_one_failed(command: Callable, tmp_path: Path) -> None:
+    result = command("task=icu", "-m", "seed=0,1", "cohort=midrc", f"paths.log_dir={tmp_path}", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "cohort.root is not set" in result.stderr
+    assert len(list(tmp_path.glob("icu/multiruns/*/[01]/status.json"))) == 2

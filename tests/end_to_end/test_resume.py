@@ -15,9 +15,10 @@ import torch
 
 def _killed_in_second_epoch(small_arguments: tuple[str, ...], folder: Path, log_dir: Path, cache_dir: Path) -> None:
     """Start the run as a process of its own and SIGKILL it after its first epoch has been written."""
-    places = [f"paths.log_dir={log_dir}", f"paths.cache_dir={cache_dir}", f"hydra.run.dir={folder}"]
+    # Relative, as they are by default: what is resumed must not depend on where it is resumed from.
+    places = ["paths.log_dir=.", f"paths.cache_dir={cache_dir}", f"hydra.run.dir={folder}"]
     line = [sys.executable, "-m", "midrc_ml.train", *small_arguments, *places, "tracking.log_model=false"]
-    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, start_new_session=True, cwd=log_dir)
     started = time.monotonic()
     while not (folder / "checkpoints/last.pt").exists():
         assert process.poll() is None, "the run ended before it could be killed"
@@ -36,8 +37,12 @@ def test_killed_and_resumed_equals_never_stopped(
     assert not (folder / "metrics.json").exists()
     before = json.loads((folder / "status.json").read_text())
     assert before["state"] == "running"
-    result = command(f"resume={folder}")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    result = command(f"resume={folder}", cwd=elsewhere)
     assert result.returncode == 0, result.stderr
+    assert list(elsewhere.iterdir()) == []
+    assert "Test part" in (folder / "train.log").read_text()
     assert (folder / "metrics.json").read_bytes() == (tracked_run / "metrics.json").read_bytes()
     first, second = (torch.load(run / "checkpoints/best.pt", weights_only=True) for run in (tracked_run, folder))
     assert all(torch.equal(first["network"][key], second["network"][key]) for key in first["network"])
@@ -66,6 +71,29 @@ def test_a_run_that_is_being_written_is_not_resumed(tracked_run: Path, tmp_path:
         result = command(f"resume={folder}")
     assert result.returncode == 2
     assert "being written by another process" in result.stderr
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    import psutil
+
+    script = tmp_path / "pool.py"
+    script.write_text(
+        "import time\nfrom midrc_ml.processes import worker_pool\n"
+        "if __name__ == '__main__':\n"
+        "    with worker_pool(2) as pool:\n"
+        "        list(pool.map(abs, range(8)))\n"
+        "        print('ready', flush=True)\n"
+        "        time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert len(workers) >= 2
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert alive == []
 
 
 @pytest.mark.slow

@@ -68,7 +68,7 @@ def small_report(*, kind: str = "binary", synthetic: bool = True, **changes: obj
         "metrics": results.metrics,
         "groups": results.groups,
         "predictions": predictions,
-        "split": table[["patient_id", "case_id", "study_id", "part", "label"]],
+        "studies": table[["patient_id", "case_id", "study_id", "part", "label"]],
         "flow": flow.as_dict(),
         "audit": [patient_leakage(table).as_dict()],
         "history": [

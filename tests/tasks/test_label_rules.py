@@ -233,8 +233,16 @@ def test_one_patients_events_never_touch_another_patients_label() -> None:
     assert label_of(*events, day=3, competing_event="exclude") == 0.0
 
 
-def test_an_event_without_a_day_is_no_event() -> None:
-    assert label_of(stay(0, 30), {"case_id": "c", "kind": "icu_stay", "start_day": None}, day=3) == 0.0
+def test_an_event_without_a_day_is_evidence_that_forbids_a_negative() -> None:
+    undated = {"case_id": "c", "kind": "icu_stay", "start_day": None}
+    assert label_of(stay(0, 30), undated, day=3) == "missing: an icu_stay without a usable day is on record"
+    assert label_of(stay(0, 30), undated, icu(5, 7), day=3) == 1.0
+
+
+def test_fractions_of_a_day_are_of_the_same_whole_day() -> None:
+    assert label_of(stay(0, 30), icu(3.0, 7), day=2.5) == 1.0
+    assert label_of(stay(0, 30), icu(2.9, 7), day=2.5) == label_of(stay(0, 30), icu(2, 7), day=2)
+    assert label_of(stay(0, 30), icu(2.1, 7), day=2.5, first_day=0) == 1.0
 
 
 def test_every_study_has_a_label_or_a_reason_and_row_order_changes_nothing() -> None:

@@ -90,7 +90,7 @@ def test_telemetry_is_off() -> None:
 
 def test_what_cannot_be_estimated_is_a_tag_and_no_metric(tmp_path: Path) -> None:
     tracking = MlflowTracking(log_model=False)
-    tracking.start(FACTS, log_dir=tmp_path, run_id=None)
+    tracking.start(FACTS, log_dir=tmp_path, run_key="key")
     row = {"part": "test", "metric": "auroc", "value": None, "low": None, "high": None, "reason": "one class only"}
     tracking.finish([row], [], None, 32)
     data = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run(tracking.run_id).data
@@ -100,7 +100,7 @@ def test_what_cannot_be_estimated_is_a_tag_and_no_metric(tmp_path: Path) -> None
 
 def test_a_failed_run_is_closed_as_failed(tmp_path: Path) -> None:
     tracking = MlflowTracking()
-    tracking.start(FACTS, log_dir=tmp_path, run_id=None)
+    tracking.start(FACTS, log_dir=tmp_path, run_key="key")
     tracking.fail("LossIsNotFinite")
     assert MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run(tracking.run_id).info.status == "FAILED"
 
@@ -108,17 +108,41 @@ def test_a_failed_run_is_closed_as_failed(tmp_path: Path) -> None:
 def test_a_half_made_store_is_explained(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"this is no database, but it is here already" * 100)
     with pytest.raises(InputError, match=r"does not open.*move mlflow.db away"):
-        MlflowTracking().start(FACTS, log_dir=tmp_path, run_id=None)
+        MlflowTracking().start(FACTS, log_dir=tmp_path, run_key="key")
 
 
-def test_a_run_that_is_gone_is_not_continued(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no run 0123"):
-        MlflowTracking().start(FACTS, log_dir=tmp_path, run_id="0123")
+def test_a_start_and_a_finish_that_were_cut_off_are_gone_on_with(tmp_path: Path) -> None:
+    row = {"part": "test", "metric": "auroc", "value": 0.7, "low": 0.6, "high": 0.8, "reason": None}
+    first = MlflowTracking(log_model=False)
+    first.start(FACTS, log_dir=tmp_path, run_key="key")
+    first.finish([row], [], None, 32)
+    second = MlflowTracking(log_model=False)
+    second.start(FACTS, log_dir=tmp_path, run_key="key")
+    second.finish([row], [], None, 32)
+    other = MlflowTracking(log_model=False)
+    other.start(FACTS, log_dir=tmp_path, run_key="another key")
+    assert second.run_id == first.run_id != other.run_id
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    assert [metric.value for metric in client.get_metric_history(first.run_id, "test/auroc")] == [0.7]
+    assert len(client.get_run(first.run_id).inputs.dataset_inputs) == len(FACTS.inputs)
+
+
+def test_a_run_that_failed_and_goes_on_is_not_called_failed(tmp_path: Path) -> None:
+    tracking = MlflowTracking(log_model=False)
+    tracking.start(FACTS, log_dir=tmp_path, run_key="key")
+    tracking.fail("KeyboardInterrupt")
+    tracking.start(FACTS, log_dir=tmp_path, run_key="key")
+    assert "failed" not in MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run(tracking.run_id).data.tags
+
+
+def test_a_folder_that_an_sqlite_address_cannot_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot lie below a name with #"):
+        MlflowTracking().start(FACTS, log_dir=tmp_path / "a#b", run_key="key")
 
 
 def test_the_command_opens_this_store(tmp_path: Path) -> None:
     tracking = MlflowTracking()
-    tracking.start(FACTS, log_dir=tmp_path, run_id=None)
+    tracking.start(FACTS, log_dir=tmp_path, run_key="key")
     assert tracking.how_to_look() == f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/mlflow.db"
 
 

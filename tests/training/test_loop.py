@@ -161,10 +161,12 @@ def test_mixed_precision_trains_on_a_gpu(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"epochs": 0}, "training.epochs is 0; it must be a whole number of at least 1"),
+        ({"epochs": 0}, "training.epochs is 0; it must be at least 1"),
         ({"batch_size": 1}, "training.batch_size is 1"),
-        ({"lr": 0}, "training.lr is 0; it must be a number above 0"),
+        ({"lr": 0}, "training.lr is 0; it must be above 0"),
         ({"lr": math.nan}, "training.lr is nan"),
+        ({"epochs": "abc"}, "training.epochs is 'abc'; it must be a whole number"),
+        ({"lr": "fast"}, "training.lr is 'fast'; it must be a number"),
         ({"warmup": -0.1}, "training.warmup is -0.1"),
     ],
 )
