@@ -128,6 +128,15 @@ def shareable_params(config: DictConfig) -> dict[str, Any]:
     }
 
 
+def choices() -> str:
+    """The shipped groups and what may be chosen in each, for `--help`."""
+    lines = ["Choose by group=choice (a task is required), set anything by key=value:", ""]
+    for group in sorted(path for path in shipped_folder("configs").iterdir() if path.is_dir() and path.name != "hydra"):
+        lines.append(f"  {group.name}: {', '.join(sorted(path.stem for path in group.glob('*.yaml')))}")
+    experiments = sorted(path.parent.name for path in shipped_folder("experiments").glob("*/experiment.yaml"))
+    return "\n".join([*lines, f"  experiment: {', '.join(experiments) or 'none is shipped'}"])
+
+
 def explain_hydra_error(error: Exception, overrides: Sequence[str]) -> str:
     """One sentence for what Hydra refused, with the nearest thing that exists.
 

@@ -1,8 +1,11 @@
 """Train one model for one task, evaluate it, and track it.
 
-python -m midrc_ml.train task=icu
+python -m midrc_ml.train task=icu                       the synthetic demo cohort
 python -m midrc_ml.train task=icu cohort=midrc cohort.root=/data/midrc
-python -m midrc_ml.train resume=logs/icu/runs/<time>
+python -m midrc_ml.train -m task=icu seed=0,1,2         one run each
+python -m midrc_ml.train resume=logs/icu/runs/<time>    go on with a run that was cut off
+python -m midrc_ml.train task=icu --cfg job             every setting with its value
+python -m midrc_ml.train --hydra-help                   Hydra's own flags
 """
 
 import inspect
@@ -20,6 +23,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from midrc_ml.config import (
+    choices,
     explain_hydra_error,
     instantiated,
     load_config,
@@ -41,6 +45,9 @@ def main() -> None:
     register()
     # argparse takes overrides in one piece only: `task=icu -m seed=0,1` becomes `-m task=icu seed=0,1`.
     arguments = sorted(sys.argv[1:], key=_is_override)
+    if {"-h", "--help"} & set(arguments):  # Hydra's own would need a task, and twice the time
+        print(f"{__doc__}\n{choices()}")
+        return
     sys.argv[1:] = arguments
     # Hydra would otherwise print our errors itself, with two lines around them.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")

@@ -17,7 +17,22 @@ from midrc_ml.tables.schemas import AGE_OVER_89
 _RICORD_PREFIX = re.compile(r"^MIDRC-RICORD-\w+?-")
 _BATCH_DATE = re.compile(r"(\d{8})$")
 # UMich, the one site whose words are public; further vocabularies come with further sites.
-DEATH = "Deceased"
+DEATH = "deceased"
+LIVE_DISCHARGES = frozenset(
+    {
+        "acute/inpatient rehab facility",
+        "court/law enforcement",
+        "home or self care",
+        "home-health care svc",
+        "hospice/home",
+        "hospice/medical facility",
+        "intermediate care facility",
+        "left against medical advice",
+        "long term care",
+        "short term hospital",
+        "subacute rehab/skilled nursing facility",
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +131,6 @@ def _series(export: Export, root: Path, notes: list[str]) -> pd.DataFrame | None
     if not frames:
         return None
     node = pd.concat(frames, ignore_index=True)
-    files, twice = find_series_files(root, node["file_name"])
-    if twice:
-        notes.append(f"{twice} series lie both as a ZIP and unpacked; each is counted once, from the ZIP")
     linked = [names[0] if names else None for names in node["imaging_studies.submitter_id"]]
     # A file_name is <case>/<study>/<series>.zip, in old rows <study>/<series>.zip.
     in_path = [parts[-2] if len(parts) > 1 else None for parts in node["file_name"].str.split("/")]
@@ -128,6 +140,16 @@ def _series(export: Export, root: Path, notes: list[str]) -> pd.DataFrame | None
         studies = export.nodes["imaging_study"]
         uid_of = dict(zip(studies["submitter_id"], studies["study_uid"], strict=True))
         study = study.map(lambda name: uid_of.get(name, name), na_action="ignore")
+        strays = int((study.notna() & ~study.isin(studies["study_uid"])).sum())
+        if strays:
+            notes.append(f"series: {strays} rows name a study that is in no imaging_study row; they are not used")
+    nowhere = study.isna()
+    if nowhere.any():
+        notes.append(f"series: {int(nowhere.sum())} rows name no study, by link or by path; they are left out")
+    node, study = node[~nowhere], study[~nowhere]
+    files, twice = find_series_files(root, node["file_name"])
+    if twice:
+        notes.append(f"{twice} series lie both as a ZIP and unpacked; each is counted once, from the ZIP")
     return pd.DataFrame(
         {
             "series_id": node["series_uid"],
@@ -147,7 +169,7 @@ def _events(export: Export, notes: list[str]) -> pd.DataFrame:
         frames.append(
             pd.DataFrame(
                 {
-                    "case_id": _case_of(node, "measurement", notes),
+                    "case_id": _known_case_of(export, "measurement", notes),
                     "kind": "covid_test",
                     "name": node["test_method"],
                     "start_day": node["test_days_from_index"],
@@ -157,21 +179,32 @@ def _events(export: Export, notes: list[str]) -> pd.DataFrame:
             )
         )
     if "visit" in export.nodes:
-        frames += _visits(export.nodes["visit"], notes)
+        frames += _visits(export.nodes["visit"], _known_case_of(export, "visit", notes), notes)
     events = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     columns = ["case_id", "kind", "name", "start_day", "end_day", "value", "unit", "source"]
     return events.reindex(columns=columns).dropna(subset="case_id")
 
 
-def _visits(node: pd.DataFrame, notes: list[str]) -> list[pd.DataFrame]:
+def _visits(node: pd.DataFrame, case_id: pd.Series, notes: list[str]) -> list[pd.DataFrame]:
     """Hospital stays, ICU stays and deaths of the visit rows.
 
-    A row whose stay ends before it starts, or has an end and no start, says nothing that can be used: it
-    is left out and counted.
+    A stay that ends before it starts, or has an end and no start, has no day that can be used; both are
+    counted. Such a hospital stay is left out; such an ICU stay is kept without its days, because a label must
+    not take the patient for one who was never there.
     """
-    case_id = _case_of(node, "visit", notes)
+    ended = node["discharge_type"].str.casefold()
+    died = ended == DEATH
+    unknown = ended.notna() & ~died & ~ended.isin(LIVE_DISCHARGES)
+    if unknown.any():
+        notes.append(
+            f"visit: {int(unknown.sum())} rows have a discharge_type that is no known word; "
+            f"how those stays ended counts as not recorded"
+        )
     stays = []
-    for kind, name in (("hospital_stay", "hospital"), ("icu_stay", "icu")):
+    for kind, name, consequence in (
+        ("hospital_stay", "hospital", "they are left out"),
+        ("icu_stay", "icu", "they are kept, but their days are not used"),
+    ):
         start, end = node[f"days_to_{name}_admission"], node[f"days_to_{name}_discharge"]
         no_start = start.isna() & end.notna()
         reversed_days = end < start
@@ -180,13 +213,15 @@ def _visits(node: pd.DataFrame, notes: list[str]) -> list[pd.DataFrame]:
             (reversed_days, "end before they start"),
         ):
             if wrong.any():
-                notes.append(f"visit: {int(wrong.sum())} {name} stays {words}; they are left out")
-        value = node["discharge_type"] if kind == "hospital_stay" else None
-        frame = pd.DataFrame(
-            {"case_id": case_id, "kind": kind, "start_day": start, "end_day": end, "value": value, "source": "visit"}
-        )
-        stays.append(frame[start.notna() & ~reversed_days])
-    died = node["discharge_type"] == DEATH
+                notes.append(f"visit: {int(wrong.sum())} {name} stays {words}; {consequence}")
+        unusable = no_start | reversed_days
+        frame = pd.DataFrame({"case_id": case_id, "kind": kind, "source": "visit"})
+        frame["start_day"], frame["end_day"] = start.mask(unusable), end.mask(unusable)
+        if kind == "hospital_stay":
+            frame["value"] = node["discharge_type"].mask(unknown)
+            stays.append(frame[start.notna() & ~unusable])
+        else:
+            stays.append(frame[start.notna() | end.notna()])
     day = node["days_to_hospital_discharge"]
     undated = int((died & day.isna()).sum())
     if undated:
@@ -203,6 +238,16 @@ def _case_of(node: pd.DataFrame, name: str, notes: list[str]) -> pd.Series:
         if wrong.any():
             notes.append(f"{name}: {int(wrong.sum())} rows {words}; they are left out")
     return pd.Series([ids[0] if len(set(ids)) == 1 else None for ids in linked], index=node.index, dtype=object)
+
+
+def _known_case_of(export: Export, name: str, notes: list[str]) -> pd.Series:
+    """`_case_of` the node `name`; cases that are in no case row are counted too."""
+    case_id = _case_of(export.nodes[name], name, notes)
+    if "case" in export.nodes:
+        strays = int((case_id.notna() & ~case_id.isin(export.nodes["case"]["submitter_id"])).sum())
+        if strays:
+            notes.append(f"{name}: {strays} rows name a case that is in no case row; they are not used")
+    return case_id
 
 
 def _first_batch(names: Iterable[str]) -> str | None:

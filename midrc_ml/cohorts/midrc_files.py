@@ -5,8 +5,9 @@ own guesses turn the mRALE value `None` into NaN and the zip `000` into 0.
 """
 
 import csv
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,9 @@ import pandas as pd
 
 from midrc_ml.cohorts.midrc_nodes import NODES
 from midrc_ml.errors import InputError, TableError
-from midrc_ml.tables.checks import typed_columns
+from midrc_ml.tables.checks import NUM_SHOWN, typed_columns
+
+log = logging.getLogger(__name__)
 
 HEADER_LINES = 1
 
@@ -30,11 +33,13 @@ class Export:
 def read_export(root: Path) -> Export:
     """Every node TSV below `root`.
 
-    Rows that stand in two files (`master_case.tsv` beside `Open-A1_case.tsv`) are taken once, and counted.
+    Rows that stand in two files (`master_case.tsv` beside `Open-A1_case.tsv`) are taken once, and counted. A
+    file that is no node export is counted and not read, unless its name says that it should be one.
 
     Raises:
         InputError: no such folder, or no TSV of a known node in it.
-        TableError: missing columns or values that break the dictionary's rules, in all files at once.
+        TableError: files named as a node that do not hold it, missing columns, or values that break the
+            dictionary's rules, in all files at once.
     """
     if not root.is_dir():
         raise InputError(
@@ -44,23 +49,19 @@ def read_export(root: Path) -> Export:
     found: dict[str, list[pd.DataFrame]] = {}
     problems: list[str] = []
     notes: list[str] = []
-    paths = sorted(root.rglob("*.tsv"))
+    num_strangers = 0
+    paths = [Path(folder, name) for folder, _, files in _walk(root) for name in files if name.endswith(".tsv")]
     for path in paths:
         where = str(path.relative_to(root))
         try:
-            frame = pd.read_csv(
-                path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE, encoding="utf-8-sig"
-            )
-            if not isinstance(frame.index, pd.RangeIndex):  # pandas takes surplus cells of the first row as an index
-                raise pd.errors.ParserError("more cells in the first row than in the header")
-        except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-            problems.append(f"{where}: not a readable TSV ({str(error).strip()}); export it again")
-            continue
-        # Submission templates mark required columns with a star.
-        frame.columns = [str(name).lstrip("*").strip() for name in frame.columns]
-        node = _node_of(frame, path)
-        if node is None:
-            notes.append(f"{where} is not read: it is none of the nodes {', '.join(NODES)}")
+            frame = _read_tsv(path)
+            node = _node_of(frame, path)
+        except _NoNodeError as error:
+            if _node_in_name(path):
+                problems.append(f"{where}: {error}")
+            else:
+                num_strangers += 1
+                log.info("%s is no node export and is not read", where)
             continue
         typed, bad = typed_columns(frame, NODES[node], where=where, first_row=1 + HEADER_LINES)
         problems += bad
@@ -72,6 +73,8 @@ def read_export(root: Path) -> Export:
             f"no node export in {root}: {len(paths)} TSV files, none with a `type` column naming "
             f"{', '.join(NODES)}; export the nodes as TSV from the MIDRC portal into it"
         )
+    if num_strangers:  # without their names: notes go into files that are shared
+        notes.append(f"{num_strangers} TSV files below the root are no node export and are not read")
     nodes = {}
     for node, frames in found.items():
         together = pd.concat(frames, ignore_index=True)
@@ -84,13 +87,59 @@ def read_export(root: Path) -> Export:
     return Export(nodes=nodes, notes=tuple(notes))
 
 
-def _node_of(frame: pd.DataFrame, path: Path) -> str | None:
-    if "type" in frame.columns and len(frame):
-        kinds = set(frame["type"])
-        return kinds.pop() if len(kinds) == 1 and kinds <= set(NODES) else None
-    if not len(frame):  # an export without rows has no type to read: its name has to do
-        return next((node for node in sorted(NODES, key=len, reverse=True) if path.stem.endswith(node)), None)
-    return None
+class _NoNodeError(Exception):
+    """Why a TSV does not hold a node."""
+
+
+def _read_tsv(path: Path) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(
+            path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE, encoding="utf-8-sig"
+        )
+        if not isinstance(frame.index, pd.RangeIndex):  # pandas takes surplus cells of the first row as an index
+            raise pd.errors.ParserError("more cells in the first row than in the header")
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
+        raise _NoNodeError(f"not a readable TSV ({str(error).strip()}); export it again") from error
+    # Submission templates mark required columns with a star.
+    frame.columns = [str(name).lstrip("*").strip() for name in frame.columns]
+    return frame
+
+
+def _node_of(frame: pd.DataFrame, path: Path) -> str:
+    if "type" not in frame.columns:
+        raise _NoNodeError("no `type` column, by which a node is known; export it from the MIDRC portal as it is")
+    kinds = sorted(set(frame["type"].astype("str")))
+    if not kinds and (node := _node_in_name(path)):
+        return node  # an export without rows has no type to read: its name has to do
+    if len(kinds) == 1 and kinds[0] in NODES:
+        return kinds[0]
+    found = ", ".join(map(repr, kinds[:NUM_SHOWN])) or "nothing"
+    raise _NoNodeError(
+        f"the `type` column holds {found}, but must hold the same one of {', '.join(NODES)} in every row; "
+        f"export it from the MIDRC portal as it is"
+    )
+
+
+def _node_in_name(path: Path) -> str | None:
+    """The node that the file is named for: `case.tsv` and `Open-A1_case.tsv` are, `showcase.tsv` is not."""
+    named = [node for node in NODES if f"_{path.stem}".endswith(f"_{node}")]
+    return max(named, key=len, default=None)
+
+
+def _walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Each folder from `root` down with its folders and files, in the order of their names.
+
+    Links are followed; a folder that several paths lead to is entered once, so that a circle of links ends.
+    """
+    entered = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders.sort()
+        yield folder, folders, sorted(files)
 
 
 def find_series_files(root: Path, file_names: pd.Series) -> tuple[list[str | None], int]:
@@ -100,9 +149,8 @@ def find_series_files(root: Path, file_names: pd.Series) -> tuple[list[str | Non
     `root`. The ZIP is preferred where both are there: it is the object that was downloaded.
     """
     places: dict[str, str] = {}
-    for folder, folders, files in os.walk(root):
-        folders.sort()
-        for name in [*sorted(file for file in files if file.endswith(".zip")), *folders]:
+    for folder, folders, files in _walk(root):
+        for name in [*(file for file in files if file.endswith(".zip")), *folders]:
             places.setdefault(name, os.path.join(folder, name))
     found: list[str | None] = []
     twice = 0

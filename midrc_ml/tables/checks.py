@@ -22,9 +22,12 @@ FALSE_SPELLINGS = frozenset({"false", "no", "0", "0.0"})
 def parse_list(value: str) -> tuple[str, ...]:
     """The items of a list in any of the three spellings of MIDRC files.
 
-    Comma-joined (`CT,SR`, Gen3 export), Python repr (`['CT', 'SR']`, notebook-saved) or JSON (explorer).
+    Comma-joined (`CT,SR`, Gen3 export), Python repr (`['CT', 'SR']`, notebook-saved) or JSON (explorer), each
+    also in the quotes of a TSV cell (`"[""CT"", ""SR""]"`, as pandas writes JSON).
     """
     value = value.strip()
+    if len(value) > 1 and value.startswith('"') and value.endswith('"'):
+        value = value[1:-1].replace('""', '"').strip()
     if value.startswith("["):
         try:
             items = json.loads(value)

@@ -191,7 +191,7 @@ def test_lungs_grow_whiter_with_severity(clean: DemoCohort) -> None:
 
 def test_the_same_seed_writes_the_same_bytes_also_after_a_writer_was_killed(marked: DemoCohort, tmp_path: Path) -> None:
     again = DemoCohort(cache_dir=str(tmp_path), num_patients=NUM_PATIENTS)
-    half = Path(f"{again.root}.unfinished")
+    half = Path(f"{again.root}.4711.unfinished")
     half.mkdir(parents=True)
     (half / "Synthetic-D1_case.tsv").write_text("torn")
     (half / "left_over.tsv").write_text("torn")

@@ -1,3 +1,4 @@
+import logging
 import shutil
 import zipfile
 from pathlib import Path
@@ -170,9 +171,14 @@ def test_true_false_and_blank_are_three_states(tmp_path: Path) -> None:
     assert flags.dropna().to_dict() == {"100-1": True, "100-2": False}
 
 
-@pytest.mark.parametrize("spelling", ["CR,DX", "['CR', 'DX']", '["CR", "DX"]'])
+@pytest.mark.parametrize("spelling", ["CR,DX", "['CR', 'DX']", '["CR", "DX"]', '"[""CR"", ""DX""]"'])
 def test_the_three_list_spellings_read_alike(tmp_path: Path, spelling: str) -> None:
-    links = {"CR,DX": "100-1", "['CR', 'DX']": "['100-1']", '["CR", "DX"]': '["100-1"]'}[spelling]
+    links = {
+        "CR,DX": "100-1",
+        "['CR', 'DX']": "['100-1']",
+        '["CR", "DX"]': '["100-1"]',
+        '"[""CR"", ""DX""]"': '"[""100-1""]"',
+    }[spelling]
     row = {
         "study_uid": "1.2",
         "submitter_id": "1.2",
@@ -253,8 +259,7 @@ def test_an_export_without_rows_is_known_by_its_name_and_is_not_absent(tmp_path:
 def test_another_node_is_noted_and_not_read(tmp_path: Path) -> None:
     write_node(tmp_path / "case.tsv", "case", case("100-1"))
     (tmp_path / "dataset.tsv").write_text("type\tsubmitter_id\ndataset\tACR_20210826\n")
-    (note,) = read(tmp_path).notes
-    assert note.startswith("dataset.tsv is not read")
+    assert read(tmp_path).notes == ("1 TSV files below the root are no node export and are not read",)
 
 
 def test_a_ricord_prefix_names_the_same_patient(tmp_path: Path) -> None:
@@ -301,12 +306,29 @@ def test_a_series_finds_its_study_by_link_by_compound_id_and_by_file_name(tmp_pa
     assert read(tmp_path).series["study_id"].tolist() == ["1.2"]
 
 
-def test_a_series_that_names_no_study_is_refused_and_given_to_no_other(tmp_path: Path) -> None:
+def test_a_series_that_names_no_study_is_left_out_and_given_to_no_other(tmp_path: Path) -> None:
     write_node(tmp_path / "i.tsv", "imaging_study", study("1.2", "100-1", submitter_id=""))
     row = series("1.2.3", "1.2", file_name="1.2.3.zip", **{"imaging_studies.submitter_id": ""})
-    write_node(tmp_path / "s.tsv", "dx_series_file", row)
-    with pytest.raises(TableError, match="series from MIDRC export: study_id must not be empty"):
-        read(tmp_path)
+    write_node(tmp_path / "s.tsv", "dx_series_file", row, series("1.2.4", "1.2"))
+    tables = read(tmp_path)
+    assert tables.series[["series_id", "study_id"]].to_numpy().tolist() == [["1.2.4", "1.2"]]
+    assert tables.notes == ("series: 1 rows name no study, by link or by path; they are left out",)
+
+
+def test_rows_whose_case_or_study_is_nowhere_are_counted(tmp_path: Path) -> None:
+    test = {"test_days_from_index": "0", "test_result_text": "Positive"}
+    write_node(tmp_path / "s.tsv", "dx_series_file", *(series(f"{of}.1", of) for of in ("1.1", "1.8", "1.9")))
+    write_node(tmp_path / "m.tsv", "measurement", visit("100-1", **test), visit("100-9", **test))
+    days = {"days_to_hospital_admission": "1", "days_to_icu_admission": "2"}
+    write_node(tmp_path / "v.tsv", "visit", *(visit(of, **days) for of in ("100-1", "100-8", "100-9")))
+    assert read(tmp_path).notes == ()  # neither cases nor studies are there to be missed in
+    write_node(tmp_path / "i.tsv", "imaging_study", study("1.1", "100-1"))
+    write_node(tmp_path / "case.tsv", "case", case("100-1"), case("100-2"))
+    assert sorted(read(tmp_path).notes) == [
+        "measurement: 1 rows name a case that is in no case row; they are not used",
+        "series: 2 rows name a study that is in no imaging_study row; they are not used",
+        "visit: 2 rows name a case that is in no case row; they are not used",
+    ]
 
 
 def test_a_row_of_several_cases_or_none_is_left_out_and_counted(tmp_path: Path) -> None:
@@ -329,19 +351,75 @@ def test_visits_that_cannot_be_used_are_left_out_and_counted(tmp_path: Path) -> 
         visit("100-3", days_to_hospital_admission="1", days_to_icu_discharge="4"),
         visit("100-4", days_to_hospital_admission="1", discharge_type="Deceased"),
         visit("100-5", days_to_hospital_admission="1", days_to_hospital_discharge="1"),
+        visit("100-6", days_to_icu_admission="4", days_to_icu_discharge="3"),
+        visit("100-7", days_to_icu_admission="4", days_to_icu_discharge="6"),
     )
     tables = read(tmp_path)
     assert tables.events[["case_id", "kind"]].to_numpy().tolist() == [
         ["100-3", "hospital_stay"],
         ["100-4", "hospital_stay"],
         ["100-5", "hospital_stay"],
+        ["100-3", "icu_stay"],
+        ["100-6", "icu_stay"],
+        ["100-7", "icu_stay"],
     ]
+    # An ICU stay without a usable day is still evidence that there was one.
+    icu = tables.events[tables.events["kind"] == "icu_stay"]
+    assert icu[["start_day", "end_day"]].fillna(-99).to_numpy().tolist() == [[-99, -99], [-99, -99], [4, 6]]
     assert sorted(tables.notes) == [
         "visit: 1 deaths have no day; they are left out",
         "visit: 1 hospital stays end before they start; they are left out",
         "visit: 1 hospital stays have a discharge day but no admission day; they are left out",
-        "visit: 1 icu stays have a discharge day but no admission day; they are left out",
+        "visit: 1 icu stays end before they start; they are kept, but their days are not used",
+        "visit: 1 icu stays have a discharge day but no admission day; they are kept, but their days are not used",
     ]
+
+
+def test_a_discharge_of_an_unknown_word_is_no_live_discharge(tmp_path: Path) -> None:
+    words = ["home or self care", "Hospice/Home ", "DECEASED", "Expired", "07", ""]
+    days = {"days_to_hospital_admission": "1", "days_to_hospital_discharge": "3"}
+    rows = (visit(f"100-{i}", discharge_type=word, **days) for i, word in enumerate(words))
+    write_node(tmp_path / "v.tsv", "visit", *rows)
+    tables = read(tmp_path)
+    stays = tables.events[tables.events["kind"] == "hospital_stay"]
+    assert stays["value"].fillna("missing").tolist() == [
+        "home or self care",
+        "Hospice/Home",
+        "DECEASED",
+        "missing",
+        "missing",
+        "missing",
+    ]
+    deaths = tables.events[tables.events["kind"] == "death"]
+    assert deaths[["case_id", "start_day"]].to_numpy().tolist() == [["100-2", 3.0]]
+    assert tables.notes == (
+        "visit: 2 rows have a discharge_type that is no known word; how those stays ended counts as not recorded",
+    )
+
+
+# The values of UMich (shared/midrc-data.md 1.6), as they are spelled there.
+@pytest.mark.parametrize(
+    "word",
+    [
+        "Home or Self Care",
+        "Home-Health Care Svc",
+        "Long Term Care",
+        "Acute/Inpatient Rehab Facility",
+        "Subacute Rehab/Skilled Nursing Facility",
+        "Hospice/Home",
+        "Hospice/Medical Facility",
+        "Left Against Medical Advice",
+        "Intermediate Care Facility",
+        "Court/Law Enforcement",
+        "Short Term Hospital",
+    ],
+)
+def test_the_words_of_umich_are_live_discharges(tmp_path: Path, word: str) -> None:
+    row = visit("100-1", days_to_hospital_admission="1", days_to_hospital_discharge="3", discharge_type=word)
+    write_node(tmp_path / "v.tsv", "visit", row)
+    tables = read(tmp_path)
+    assert tables.events[["kind", "value"]].to_numpy().tolist() == [["hospital_stay", word]]
+    assert tables.notes == ()
 
 
 def test_an_absent_node_is_named_with_what_comes_from_it(tmp_path: Path) -> None:
@@ -408,7 +486,7 @@ def test_bad_rows_of_all_files_are_told_at_once(tmp_path: Path) -> None:
         tmp_path / "i.tsv", "imaging_study", study("1.1", "100-1", days_to_study="2021-03-04"), study("", "100-1")
     )
     write_node(tmp_path / "visit.tsv", "visit", visit("100-1", days_to_icu_admission="soon"))
-    (tmp_path / "empty.tsv").write_text("")
+    (tmp_path / "empty_case.tsv").write_text("")
     with pytest.raises(TableError) as error:
         read(tmp_path)
     assert len(error.value.problems) == 6
@@ -418,7 +496,7 @@ def test_bad_rows_of_all_files_are_told_at_once(tmp_path: Path) -> None:
         "i.tsv: days_to_study",
         "i.tsv: study_uid must not be empty",
         "visit.tsv: days_to_icu_admission",
-        "empty.tsv: not a readable TSV",
+        "empty_case.tsv: not a readable TSV",
     ):
         assert part in str(error.value)
 
@@ -432,12 +510,72 @@ def test_ten_thousand_bad_rows_are_counted_and_five_are_shown(tmp_path: Path) ->
     assert str(error.value).count("'Martian'") == 5
 
 
-@pytest.mark.parametrize("content", [b"type\tid\ncase\t1\ncase\t1\t2\t3\n", b"\xff\xfe\x00c\x00a", b""])
-def test_an_unreadable_tsv_is_named_and_no_traceback(tmp_path: Path, content: bytes) -> None:
+UNREADABLE = [b"type\tid\ncase\t1\ncase\t1\t2\t3\n", b"\xff\xfe\x00c\x00a", b""]
+
+
+@pytest.mark.parametrize("content", UNREADABLE)
+def test_an_unreadable_node_tsv_is_named_and_no_traceback(tmp_path: Path, content: bytes) -> None:
     write_node(tmp_path / "case.tsv", "case", case("100-1"))
-    (tmp_path / "broken.tsv").write_bytes(content)
-    with pytest.raises(TableError, match=r"^broken.tsv: not a readable TSV \(.*\); export it again$"):
+    (tmp_path / "broken_visit.tsv").write_bytes(content)
+    with pytest.raises(TableError, match=r"^broken_visit.tsv: not a readable TSV \(.*\); export it again$"):
         read(tmp_path)
+
+
+def test_tsvs_that_are_not_ours_stop_nothing_and_are_counted_without_their_names(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_node(tmp_path / "case.tsv", "case", case("100-1"))
+    (tmp_path / "results").mkdir()
+    for i, content in enumerate([*UNREADABLE, b"a\tb\n1\t2\n", b"type\tid\ncase\t1\nvisit\t2\n"]):
+        (tmp_path / "results" / f"doe{i}.tsv").write_bytes(content)
+    (tmp_path / "showcase.tsv").write_text("a\tb\n")  # ends in `case` by accident
+    with caplog.at_level(logging.INFO, logger="midrc_ml.cohorts.midrc_files"):
+        tables = read(tmp_path)
+    assert len(tables.cases) == 1
+    assert tables.notes == ("6 TSV files below the root are no node export and are not read",)
+    assert "results/doe0.tsv" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["case.tsv", "Open-A1_case.tsv", "Open-A1_dx_series_file.tsv"])
+def test_a_file_with_the_name_of_a_node_and_no_type_column_is_named(tmp_path: Path, name: str) -> None:
+    write_node(tmp_path / "i.tsv", "imaging_study", study("1.2", "100-1"))
+    (tmp_path / name).write_text("submitter_id\tsex\n100-1\tMale\n")
+    with pytest.raises(TableError, match=f"^{name}: no `type` column, .*; export it from the MIDRC portal as it is$"):
+        read(tmp_path)
+
+
+def test_a_file_with_the_name_of_a_node_and_other_types_is_named(tmp_path: Path) -> None:
+    (tmp_path / "case.tsv").write_text("type\tsubmitter_id\ncase\t1\n\t2\n")
+    with pytest.raises(TableError, match=r"^case.tsv: the `type` column holds '', 'case', but must hold the same one"):
+        read(tmp_path)
+
+
+def test_an_export_without_rows_is_known_by_the_longest_node_name(tmp_path: Path) -> None:
+    write_node(tmp_path / "Open-A1_dx_series_file.tsv", "dx_series_file")
+    (tmp_path / "showcase.tsv").write_text("type\tid\n")
+    tables = read(tmp_path)
+    assert "series" not in tables.absent
+    assert "cases" in tables.absent
+
+
+def test_linked_folders_are_entered_and_a_circle_of_links_ends(tmp_path: Path) -> None:
+    root, store = tmp_path / "root", tmp_path / "store"
+    write_node(store / "case.tsv", "case", case("100-1"))
+    write_node(store / "s.tsv", "dx_series_file", series("1.2.3", "1.2"), series("1.2.4", "1.2"))
+    (store / "deep").mkdir()
+    (store / "deep" / "1.2.3.zip").write_bytes(b"x")
+    (tmp_path / "films").mkdir()
+    root.mkdir()
+    (root / "export").symlink_to(store)
+    (root / "export_again").symlink_to(store)
+    (store / "deep" / "back").symlink_to(root)
+    (store / "deep" / "1.2.4").symlink_to(tmp_path / "films")
+    tables = read(root)
+    assert tables.cases["case_id"].tolist() == ["100-1"]
+    files = tables.series.set_index("series_id")["file"]
+    assert files["1.2.3"] == str(root / "export" / "deep" / "1.2.3.zip")
+    assert files["1.2.4"] == str(root / "export" / "deep" / "1.2.4")
+    assert tables.notes == ()
 
 
 def test_a_row_with_a_tab_too_many_shifts_no_column(tmp_path: Path) -> None:

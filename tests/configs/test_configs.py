@@ -75,7 +75,16 @@ def test_help_and_config_import_nothing_heavy(arguments: list[str], tmp_path: Pa
     result = subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False
     )
+    assert result.returncode == 0, result.stderr
     assert result.stdout.strip().endswith("[]"), result.stdout + result.stderr
+
+
+def test_help_lists_the_choices_of_every_group(command: Callable, tmp_path: Path) -> None:
+    result = command("--help", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "cohort: demo, midrc, ralo" in result.stdout
+    assert f"task: {', '.join(TASKS)}" in result.stdout
+    assert "resume=logs/icu/runs" in result.stdout
 
 
 def test_params_for_a_tracker_hold_no_path_of_this_machine(tmp_path: Path) -> None:
