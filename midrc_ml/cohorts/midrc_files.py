@@ -50,7 +50,7 @@ def read_export(root: Path) -> Export:
     problems: list[str] = []
     notes: list[str] = []
     num_strangers = 0
-    paths = [Path(folder, name) for folder, _, files in _walk(root) for name in files if name.endswith(".tsv")]
+    paths = [Path(folder, name) for folder, _, files in _walk(root) for name in files if _is_tsv(name)]
     for path in paths:
         where = str(path.relative_to(root))
         try:
@@ -89,6 +89,10 @@ def read_export(root: Path) -> Export:
 
 class _NoNodeError(Exception):
     """Why a TSV does not hold a node."""
+
+
+def _is_tsv(name: str) -> bool:
+    return name.endswith(".tsv") and not name.startswith(".")  # macOS leaves ._case.tsv beside case.tsv
 
 
 def _read_tsv(path: Path) -> pd.DataFrame:
