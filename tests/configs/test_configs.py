@@ -113,6 +113,7 @@ def test_own_configs_are_added_from_a_folder(command: Callable, tmp_path: Path) 
     assert "horizon_days: 3" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_metric_of_ones_own_is_scored(small_run: Callable[..., Path], tmp_path: Path) -> None:
     import json
 

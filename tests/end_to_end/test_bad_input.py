@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -74,13 +75,12 @@ def test_a_missing_node_is_named_with_what_it_is_for(export: Path, small_run: Ca
         run_on(export, small_run)
 
 
-def test_bad_files_are_skipped_recorded_and_counted(export: Path, small_run: Callable[..., Path]) -> None:
-    """An HTML page named .dcm, a truncated DICOM, a truncated ZIP: three of a site's films, none fatal."""
-    done = run_on(export, small_run)
-    good = json.loads((done / "cohort_flow.json").read_text())["steps"][-1]
-    import pandas as pd
-
-    split = pd.read_parquet(done / "split.parquet")
+def test_bad_files_are_skipped_recorded_and_counted(
+    export: Path, tracked_run: Path, small_run: Callable[..., Path]
+) -> None:
+    """An HTML page named .dcm, a truncated DICOM, a truncated ZIP: three films of the tracked run, none fatal."""
+    good = json.loads((tracked_run / "cohort_flow.json").read_text())["steps"][-1]
+    split = pd.read_parquet(tracked_run / "split.parquet")
     train = split[split["part"] == "train"]["study_id"]
     archives = [next((export / "images").glob(f"*/{study}/*.zip")) for study in train[:3]]
     with zipfile.ZipFile(archives[0]) as package:
@@ -90,7 +90,6 @@ def test_bad_files_are_skipped_recorded_and_counted(export: Path, small_run: Cal
         with zipfile.ZipFile(archive, "w") as package:
             package.writestr("series/film.dcm", spoilt)
     archives[2].write_bytes(archives[2].read_bytes()[:1000])
-    shutil.rmtree(done)
     step = json.loads((run_on(export, small_run) / "cohort_flow.json").read_text())["steps"][-1]
     assert step["n_in"] == good["n_in"]
     assert step["n_out"] == good["n_out"] - 3

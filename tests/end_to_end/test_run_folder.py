@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
@@ -112,12 +113,14 @@ def test_the_environment_names_versions_and_no_machine(tracked_run: Path) -> Non
 
 def test_the_same_seed_gives_the_same_bits(tracked_run: Path, small_run: Callable[..., Path], tmp_path: Path) -> None:
     again = small_run(tmp_path, "tracking=none")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]  # and tracking=none leaves no store
     for name in ("metrics.json", "groups.json", "split.sha256", "cohort_flow.json"):
         assert (again / name).read_bytes() == (tracked_run / name).read_bytes()
     first, second = (torch.load(folder / "checkpoints/best.pt", weights_only=True) for folder in (tracked_run, again))
     assert all(torch.equal(first["network"][key], second["network"][key]) for key in first["network"])
 
 
+@pytest.mark.slow
 def test_another_seed_keeps_the_test_set_and_changes_the_model(
     tracked_run: Path, small_run: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -15,6 +15,8 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 from midrc_ml.images.files import ImageError, Member
 from midrc_ml.images.radiograph import Radiograph, read_radiograph
 
+UNDECODED = ("pixels cannot be decoded", "no decoder is installed for ")
+
 
 def film(pixels: np.ndarray, *, bits: int = 0, photometric: str = "MONOCHROME2", **fields: object) -> Dataset:
     """A small DX data set around `pixels`, uncompressed; `fields` are added or, where None, removed."""
@@ -404,7 +406,7 @@ def test_every_real_file_gives_a_radiograph_or_one_short_reason(midrc_ml_data: P
             assert "\n" not in found, row["path"]
             assert "force=True" not in found, row["path"]
             single_film = row["photometric"].startswith("MONOCHROME") and row["frames"] == "1"
-            assert not single_film or "cannot be decoded" in found, row["path"]
+            assert not single_film or found.startswith(UNDECODED), row["path"]
             continue
         readable += 1
         assert found.pixels.shape == (int(row["rows"]), int(row["cols"])), row["path"]
@@ -426,7 +428,7 @@ def test_stored_values_of_real_files_are_those_of_an_independent_decoder(midrc_m
         path = midrc_ml_data / "dicom" / row["path"]
         found = read_or_reason(path.read_bytes(), path.name)
         if isinstance(found, str):
-            assert "cannot be decoded" in found, row["path"]  # a transfer syntax whose decoder is not installed here
+            assert found.startswith(UNDECODED), row["path"]  # a transfer syntax whose decoder is not installed here
             continue
         slope, intercept = map(float, (row["rescale"] or "1/0").split("/"))
         stored = (found.pixels.astype(np.float64) - intercept) / slope

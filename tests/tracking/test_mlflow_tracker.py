@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -144,8 +143,3 @@ def test_the_command_opens_this_store(tmp_path: Path) -> None:
     tracking = MlflowTracking()
     tracking.start(FACTS, log_dir=tmp_path, run_key="key")
     assert tracking.how_to_look() == f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/mlflow.db"
-
-
-def test_none_leaves_no_store(small_run: Callable[..., Path], tmp_path: Path) -> None:
-    small_run(tmp_path, "tracking=none", "training.epochs=1")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
