@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 
 
+@pytest.mark.slow
 def test_quickstart_runs_and_lists_its_runs(checkout: Path, cache_dir: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache_dir.parent))
     notebook = nbformat.read(checkout / "notebooks/quickstart.ipynb", as_version=4)
