@@ -9,5 +9,5 @@ __version__ = "0.1.0"
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 # OpenMP reads this once, when torch is imported. By default its threads spin while they wait: two runs on two
-# cores then train at a twentieth of the speed that they have when waiting threads sleep; a run alone is as fast.
+# cores then train many times slower than with waiting threads asleep; a run alone is as fast.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
