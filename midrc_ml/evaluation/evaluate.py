@@ -171,6 +171,9 @@ def _threshold(table: pd.DataFrame, evaluation: Evaluation) -> float:
 
 
 def _with_threshold(metric: Metric, threshold: float | None) -> Metric:
+    # Hydra's partial hides the function's `over_draws` and checks its target again at each of thousands of calls.
+    if isinstance(metric, functools.partial):
+        metric = functools.partial(metric.func, *metric.args, **metric.keywords)
     is_set = "threshold" in getattr(metric, "keywords", {})  # in the metric's own YAML
     if "threshold" in inspect.signature(metric).parameters and not is_set:
         return functools.partial(metric, threshold=threshold)

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hydra.utils import instantiate
 from sklearn.metrics import mean_absolute_error, roc_auc_score
 
 from midrc_ml.errors import InputError
+from midrc_ml.evaluation import metrics
 from midrc_ml.evaluation.evaluate import Evaluation, Fairness, Results, evaluate_predictions
 from midrc_ml.evaluation.metrics import auroc, brier_loss, mae, mae_sd, sensitivity, specificity, youden_threshold
 
@@ -220,6 +222,20 @@ def test_regression_has_no_threshold_and_no_positives() -> None:
     assert row["value"] == pytest.approx(mean_absolute_error(test["y_true"], test["y_score"]), abs=1e-12)
     assert row["low"] < row["value"] < row["high"]
     assert {row["n_positive"] for row in [*results.metrics, *results.groups]} == {None}
+
+
+def test_metrics_made_from_a_config_score_all_draws_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    share_of, calls = metrics._share_of, []
+    monkeypatch.setattr(metrics, "_share_of", lambda *arguments: calls.append(1) or share_of(*arguments))
+    settings = {"kind": "binary", "evaluation": Evaluation(num_draws=100, threshold=0.5), "fairness": Fairness()}
+    from_config = instantiate(
+        {name: {"_target_": f"midrc_ml.evaluation.metrics.{name}", "_partial_": True} for name in BINARY}
+    )
+    by_function = evaluate_predictions(predictions(), BINARY, **settings)
+    num_calls = len(calls)
+    assert num_calls < 100  # fewer than draws: none of the metrics, parts and groups asks for one call a draw
+    assert evaluate_predictions(predictions(), from_config, **settings) == by_function
+    assert len(calls) == 2 * num_calls
 
 
 def test_the_training_part_is_not_scored() -> None:

@@ -1,0 +1,242 @@
+"""Which files below a root are read, and what is said of those that are not."""
+
+import logging
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from midrc_export import HEADERS, case, read, series, study, visit, write_node
+
+from midrc_ml.cohorts.midrc import MidrcCohort
+from midrc_ml.errors import InputError, TableError
+
+
+def test_a_starred_header_is_the_same_column(tmp_path: Path) -> None:
+    header = HEADERS["case"].replace("type", "*type").replace("submitter_id", "*submitter_id", 1)
+    write_node(tmp_path / "submission_case_template.tsv", "case", case("100-1"), header=header)
+    assert read(tmp_path).cases["case_id"].tolist() == ["100-1"]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
+    path = write_node(tmp_path / "case.tsv", "case", case("100-1"))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(read(tmp_path).cases) == 1
+
+
+def test_columns_are_read_by_name_in_any_order(tmp_path: Path) -> None:
+    header = " ".join(reversed(HEADERS["visit"].split()))
+    row = visit(
+        "100-1", days_to_hospital_admission="1", days_to_hospital_discharge="4", discharge_type="Home or Self Care"
+    )
+    write_node(tmp_path / "visit.tsv", "visit", row, header=header)
+    assert read(tmp_path).events[["start_day", "end_day"]].to_numpy().tolist() == [[1.0, 4.0]]
+
+
+def test_rows_of_a_master_file_are_counted_once(tmp_path: Path) -> None:
+    write_node(tmp_path / "case_tsvs" / "Open-A1_case.tsv", "case", case("100-1"), case("100-2"))
+    write_node(tmp_path / "case_tsvs" / "Open-R1_case.tsv", "case", case("200-1"))
+    write_node(tmp_path / "master_case.tsv", "case", case("100-1"), case("100-2"), case("200-1"))
+    tables = read(tmp_path)
+    assert sorted(tables.cases["case_id"]) == ["100-1", "100-2", "200-1"]
+    assert tables.notes == ("case: 3 rows stand in the files more than once and are taken once",)
+
+
+def test_the_node_is_known_by_its_type_and_not_by_the_name_of_its_file(tmp_path: Path) -> None:
+    write_node(tmp_path / "visit.tsv", "case", case("100-1"))
+    write_node(tmp_path / "download(3).tsv", "imaging_study", study("1.2", "100-1"))
+    tables = read(tmp_path)
+    assert len(tables.cases) == 1
+    assert len(tables.studies) == 1
+    assert "hospital_stay" in tables.absent
+
+
+def test_an_export_without_rows_is_known_by_its_name_and_is_not_absent(tmp_path: Path) -> None:
+    write_node(tmp_path / "case.tsv", "case", case("100-1"))
+    write_node(tmp_path / "Open-A1_visit.tsv", "visit")
+    tables = read(tmp_path)
+    assert "hospital_stay" not in tables.absent
+    assert len(tables.events) == 0
+
+
+def test_another_node_is_noted_and_not_read(tmp_path: Path) -> None:
+    write_node(tmp_path / "case.tsv", "case", case("100-1"))
+    (tmp_path / "dataset.tsv").write_text("type\tsubmitter_id\ndataset\tACR_20210826\n")
+    assert read(tmp_path).notes == ("1 TSV files below the root are no node export and are not read",)
+
+
+def test_a_zip_a_folder_and_both_side_by_side_are_one_series_each(tmp_path: Path) -> None:
+    write_node(
+        tmp_path / "s.tsv", "dx_series_file", *(series(uid, "1.2") for uid in ("1.2.1", "1.2.2", "1.2.3", "1.2.4"))
+    )
+    place = tmp_path / "images" / "c" / "1.2"
+    place.mkdir(parents=True)
+    for uid in ("1.2.1", "1.2.3"):
+        with zipfile.ZipFile(place / f"{uid}.zip", "w") as archive:
+            archive.writestr(f"{uid}/1.dcm", b"x")
+    for uid in ("1.2.2", "1.2.3"):
+        (place / uid).mkdir()
+        (place / uid / "1.dcm").write_bytes(b"x")
+    tables = read(tmp_path)
+    files = tables.series.set_index("series_id")["file"]
+    assert files["1.2.1"] == str(place / "1.2.1.zip")
+    assert files["1.2.2"] == str(place / "1.2.2")
+    assert files["1.2.3"] == str(place / "1.2.3.zip")
+    assert pd.isna(files["1.2.4"])
+    assert tables.notes == ("1 series lie both as a ZIP and unpacked; each is counted once, from the ZIP",)
+
+
+def test_row_order_and_folder_change_no_fingerprint_and_a_value_does(tmp_path: Path) -> None:
+    write_node(tmp_path / "a" / "case.tsv", "case", case("100-1"), case("100-2"))
+    write_node(tmp_path / "b" / "x" / "case.tsv", "case", case("100-2"), case("100-1"))
+    write_node(tmp_path / "c" / "case.tsv", "case", case("100-1"), case("100-2", sex="Female"))
+    one, other, changed = (read(tmp_path / name).fingerprint() for name in "abc")
+    assert one == other
+    assert changed != one
+
+
+@pytest.mark.parametrize("root", [None, ""])
+def test_an_unset_root_is_told_with_the_setting_and_a_way_out(root: str | None) -> None:
+    with pytest.raises(InputError, match=r"cohort.root is not set; give cohort.root=FOLDER .* or try cohort=demo"):
+        MidrcCohort(root=root).read()
+
+
+def test_a_missing_root_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cohort.root is '.*nowhere', which is not a folder"):
+        read(tmp_path / "nowhere")
+
+
+def test_an_empty_root_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no node export in .*: 0 TSV files"):
+        read(tmp_path)
+
+
+def test_a_root_of_other_tables_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mine.tsv").write_text("a\tb\n1\t2\n")
+    with pytest.raises(InputError, match="1 TSV files, none with a `type` column naming case, imaging_study"):
+        read(tmp_path)
+
+
+def test_a_missing_column_is_named_with_its_file(tmp_path: Path) -> None:
+    header = HEADERS["visit"].replace("days_to_icu_admission ", "")
+    write_node(tmp_path / "v" / "Open-A1_visit.tsv", "visit", visit("100-1"), header=header)
+    with pytest.raises(
+        TableError, match=r"v/Open-A1_visit.tsv: no column days_to_icu_admission \(columns found: type, id"
+    ):
+        read(tmp_path)
+
+
+def test_an_unknown_value_is_named_with_row_and_allowed_values(tmp_path: Path) -> None:
+    write_node(tmp_path / "case.tsv", "case", case("100-1"), case("100-2", sex="F"))
+    with pytest.raises(TableError) as error:
+        read(tmp_path)
+    # Line 3 of the file: one header line, then the second row.
+    assert str(error.value) == (
+        "case.tsv: sex must be one of 'Female', 'Male', 'Not Reported'; 1 row does not (row 3: 'F')"
+    )
+
+
+def test_bad_rows_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+    write_node(tmp_path / "case.tsv", "case", case("100-1", sex="F"), case("100-2", age_at_index="92"))
+    write_node(
+        tmp_path / "i.tsv", "imaging_study", study("1.1", "100-1", days_to_study="2021-03-04"), study("", "100-1")
+    )
+    write_node(tmp_path / "visit.tsv", "visit", visit("100-1", days_to_icu_admission="soon"))
+    (tmp_path / "empty_case.tsv").write_text("")
+    with pytest.raises(TableError) as error:
+        read(tmp_path)
+    assert len(error.value.problems) == 6
+    for part in (
+        "case.tsv: sex",
+        "case.tsv: age_at_index must be a number of at least 0 and at most 89; 1 row does not (row 3: '92')",
+        "i.tsv: days_to_study",
+        "i.tsv: study_uid must not be empty",
+        "visit.tsv: days_to_icu_admission",
+        "empty_case.tsv: not a readable TSV",
+    ):
+        assert part in str(error.value)
+
+
+def test_ten_thousand_bad_rows_are_counted_and_five_are_shown(tmp_path: Path) -> None:
+    write_node(tmp_path / "case.tsv", "case", *(case(f"100-{i}", race="Martian") for i in range(10_000)))
+    with pytest.raises(TableError) as error:
+        read(tmp_path)
+    assert "10000 rows do not" in str(error.value)
+    assert "and 9995 more" in str(error.value)
+    assert str(error.value).count("'Martian'") == 5
+
+
+UNREADABLE = [b"type\tid\ncase\t1\ncase\t1\t2\t3\n", b"\xff\xfe\x00c\x00a", b""]
+
+
+@pytest.mark.parametrize("content", UNREADABLE)
+def test_an_unreadable_node_tsv_is_named_and_no_traceback(tmp_path: Path, content: bytes) -> None:
+    write_node(tmp_path / "case.tsv", "case", case("100-1"))
+    (tmp_path / "broken_visit.tsv").write_bytes(content)
+    with pytest.raises(TableError, match=r"^broken_visit.tsv: not a readable TSV \(.*\); export it again$"):
+        read(tmp_path)
+
+
+def test_tsvs_that_are_not_ours_stop_nothing_and_are_counted_without_their_names(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_node(tmp_path / "case.tsv", "case", case("100-1"))
+    (tmp_path / "results").mkdir()
+    for i, content in enumerate([*UNREADABLE, b"a\tb\n1\t2\n", b"type\tid\ncase\t1\nvisit\t2\n"]):
+        (tmp_path / "results" / f"doe{i}.tsv").write_bytes(content)
+    (tmp_path / "showcase.tsv").write_text("a\tb\n")  # ends in `case` by accident
+    with caplog.at_level(logging.INFO, logger="midrc_ml.cohorts.midrc_files"):
+        tables = read(tmp_path)
+    assert len(tables.cases) == 1
+    assert tables.notes == ("6 TSV files below the root are no node export and are not read",)
+    assert "results/doe0.tsv" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["case.tsv", "Open-A1_case.tsv", "Open-A1_dx_series_file.tsv"])
+def test_a_file_with_the_name_of_a_node_and_no_type_column_is_named(tmp_path: Path, name: str) -> None:
+    write_node(tmp_path / "i.tsv", "imaging_study", study("1.2", "100-1"))
+    (tmp_path / name).write_text("submitter_id\tsex\n100-1\tMale\n")
+    with pytest.raises(TableError, match=f"^{name}: no `type` column, .*; export it from the MIDRC portal as it is$"):
+        read(tmp_path)
+
+
+def test_a_file_with_the_name_of_a_node_and_other_types_is_named(tmp_path: Path) -> None:
+    (tmp_path / "case.tsv").write_text("type\tsubmitter_id\ncase\t1\n\t2\n")
+    with pytest.raises(TableError, match=r"^case.tsv: the `type` column holds '', 'case', but must hold the same one"):
+        read(tmp_path)
+
+
+def test_an_export_without_rows_is_known_by_the_longest_node_name(tmp_path: Path) -> None:
+    write_node(tmp_path / "Open-A1_dx_series_file.tsv", "dx_series_file")
+    (tmp_path / "showcase.tsv").write_text("type\tid\n")
+    tables = read(tmp_path)
+    assert "series" not in tables.absent
+    assert "cases" in tables.absent
+
+
+def test_linked_folders_are_entered_and_a_circle_of_links_ends(tmp_path: Path) -> None:
+    root, store = tmp_path / "root", tmp_path / "store"
+    write_node(store / "case.tsv", "case", case("100-1"))
+    write_node(store / "s.tsv", "dx_series_file", series("1.2.3", "1.2"), series("1.2.4", "1.2"))
+    (store / "deep").mkdir()
+    (store / "deep" / "1.2.3.zip").write_bytes(b"x")
+    (tmp_path / "films").mkdir()
+    root.mkdir()
+    (root / "export").symlink_to(store)
+    (root / "export_again").symlink_to(store)
+    (store / "deep" / "back").symlink_to(root)
+    (store / "deep" / "1.2.4").symlink_to(tmp_path / "films")
+    tables = read(root)
+    assert tables.cases["case_id"].tolist() == ["100-1"]
+    files = tables.series.set_index("series_id")["file"]
+    assert files["1.2.3"] == str(root / "export" / "deep" / "1.2.3.zip")
+    assert files["1.2.4"] == str(root / "export" / "deep" / "1.2.4")
+    assert tables.notes == ()
+
+
+def test_a_row_with_a_tab_too_many_shifts_no_column(tmp_path: Path) -> None:
+    path = write_node(tmp_path / "case.tsv", "case", case("100-1"), case("100-2"))
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], *(line + "\t" for line in lines[1:])]) + "\n")
+    with pytest.raises(TableError, match=r"^case.tsv: not a readable TSV"):
+        read(tmp_path)
