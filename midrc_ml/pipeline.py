@@ -151,7 +151,7 @@ def _run_facts(
         "cohort": tables.origin,
         "synthetic": str(tables.synthetic).lower(),
         "cohort_sha256": tables.fingerprint(),
-        **{key: str(value) for key, value in source_state().items() if value is not None},
+        **{key: str(value).lower() for key, value in source_state().items() if value is not None},
     }
     return RunFacts(
         experiment=f"midrc/{task.name}",

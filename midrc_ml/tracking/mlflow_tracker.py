@@ -1,6 +1,7 @@
 """Runs in MLflow: by default an SQLite store under the log folder, created once under a lock."""
 
 import logging
+import os
 import re
 import shlex
 import time
@@ -200,8 +201,13 @@ def _legal(name: str) -> str:
 
 
 def _quiet() -> None:
+    from mlflow.telemetry import set_telemetry_client
+
     for name in ("mlflow", "alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # Where it was imported before this package, mlflow missed the setting; asked again, it reads the environment.
+    if os.environ["MLFLOW_DISABLE_TELEMETRY"].lower() in ("true", "1"):
+        set_telemetry_client()
 
 
 def _first_line(error: Exception) -> str:
