@@ -18,7 +18,7 @@ from midrc_ml.images.cache import CachedImages, ImageCache
 from midrc_ml.images.recipe import Recipe
 from midrc_ml.predictions import predictions_table, save_predictions
 from midrc_ml.reporting.report import Report, interval_text
-from midrc_ml.reporting.run_folder import RunFolder, source_state
+from midrc_ml.reporting.run_folder import RunFolder, source_state, write_environment
 from midrc_ml.splits.by_patient import Split
 from midrc_ml.splits.manifest import PARTS, Manifest
 from midrc_ml.tasks.task import Task
@@ -84,6 +84,7 @@ def train_and_evaluate(
             predictions, history, network = _trained(
                 studies, cached, task, images, model, training, monitor, compute, tracking, seed, output_dir
             )
+            write_environment(output_dir)  # again: torch is in use now, and tells its build and the GPU
             save_predictions(predictions, output_dir / "predictions.parquet")
             results = evaluate_predictions(
                 predictions, task.metrics, kind=task.kind, evaluation=evaluation, fairness=fairness

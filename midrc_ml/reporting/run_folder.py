@@ -96,13 +96,19 @@ def write_environment(folder: Path) -> None:
 
 
 def environment() -> dict[str, Any]:
-    """Versions of what computes, the commit and whether it was changed, the kind of machine."""
+    """Versions of what computes, the commit and whether it was changed, the kind of machine.
+
+    The GPU, and the build of torch, are known where torch is in use already.
+    """
     versions: dict[str, str | None] = {}
     for name in _PACKAGES:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = None
+    torch = sys.modules.get("torch")  # asking must not import it: that takes seconds
+    if torch is not None:
+        versions["torch"] = torch.__version__  # says for which CUDA it was built, which the package's version does not
     return {
         "midrc_ml": midrc_ml.__version__,
         **source_state(),
@@ -110,7 +116,7 @@ def environment() -> dict[str, Any]:
         "packages": versions,
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
-        "gpu": _gpu(),
+        "gpu": torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None,
     }
 
 
@@ -137,12 +143,6 @@ def _cpu() -> str:
         return platform.processor()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return f"{len(names)} x {names[0]}" if names else platform.processor()
-
-
-def _gpu() -> str | None:
-    """The GPU, where torch is in use already: asking must not import it."""
-    torch = sys.modules.get("torch")
-    return str(torch.cuda.get_device_name()) if torch is not None and torch.cuda.is_available() else None
 
 
 def _now() -> str:

@@ -12,6 +12,8 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
+from midrc_ml.reporting.run_folder import environment
+
 FILES = (
     "config.yaml",
     "cohort_flow.json",
@@ -109,6 +111,12 @@ def test_the_environment_names_versions_and_no_machine(tracked_run: Path) -> Non
     facts = json.loads(text)
     assert facts["packages"]["torch"] == torch.__version__
     assert platform.node() not in text.replace(facts["cpu"], "")
+
+
+def test_the_environment_names_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU of some kind")
+    assert environment()["gpu"] == "GPU of some kind"
 
 
 def test_the_same_seed_gives_the_same_bits(tracked_run: Path, small_run: Callable[..., Path], tmp_path: Path) -> None:
