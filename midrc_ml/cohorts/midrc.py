@@ -190,7 +190,8 @@ def _visits(node: pd.DataFrame, case_id: pd.Series, notes: list[str]) -> list[pd
 
     A stay that ends before it starts, or has an end and no start, has no day that can be used; both are
     counted. Such a hospital stay is left out; such an ICU stay is kept without its days, because a label must
-    not take the patient for one who was never there.
+    not take the patient for one who was never there. An ICU stay without an end that began before its own row's
+    hospital stay is taken to have reached it, and counted: without an end it would belong to neither.
     """
     ended = node["discharge_type"].str.casefold()
     died = ended == DEATH
@@ -220,8 +221,16 @@ def _visits(node: pd.DataFrame, case_id: pd.Series, notes: list[str]) -> list[pd
         if kind == "hospital_stay":
             frame["value"] = node["discharge_type"].mask(unknown)
             stays.append(frame[start.notna() & ~unusable])
-        else:
-            stays.append(frame[start.notna() | end.notna()])
+            continue
+        arrival = node["days_to_hospital_admission"]
+        reaches = (frame["start_day"] < arrival) & frame["end_day"].isna()
+        frame["end_day"] = frame["end_day"].mask(reaches, arrival)
+        if reaches.any():
+            notes.append(
+                f"visit: {int(reaches.sum())} icu stays without a discharge day begin before the hospital admission "
+                f"of their row; they are taken to last until it"
+            )
+        stays.append(frame[start.notna() | end.notna()])
     day = node["days_to_hospital_discharge"]
     undated = int((died & day.isna()).sum())
     if undated:

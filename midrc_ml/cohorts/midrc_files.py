@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
@@ -97,11 +98,14 @@ def _is_tsv(name: str) -> bool:
 
 def _read_tsv(path: Path) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(
-            path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE, encoding="utf-8-sig"
-        )
-        if not isinstance(frame.index, pd.RangeIndex):  # pandas takes surplus cells of the first row as an index
-            raise pd.errors.ParserError("more cells in the first row than in the header")
+        text = path.read_text(encoding="utf-8-sig")
+        # pandas would fill up a row that was cut off, and take surplus cells of the first one as an index.
+        cells = {number: line.count("\t") + 1 for number, line in enumerate(text.split("\n"), start=1) if line}
+        header = next(iter(cells.values()), 0)
+        odd = next((number for number, count in cells.items() if count != header), None)
+        if odd is not None:
+            raise pd.errors.ParserError(f"row {odd} has {cells[odd]} cells, the header {header}")
+        frame = pd.read_csv(StringIO(text), sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
         raise _NoNodeError(f"not a readable TSV ({str(error).strip()}); export it again") from error
     # Submission templates mark required columns with a star.

@@ -16,6 +16,7 @@ from midrc_ml.cohorts.reader import Tables
 from midrc_ml.errors import InputError
 from midrc_ml.tables.schemas import EVENT_KINDS
 
+FLAG_OF = {"icu_stay": "icu_ever", "ventilation": "ventilated_ever"}  # the undated flag of the same thing
 CompetingEvent = Literal["positive", "negative", "exclude"]
 
 
@@ -34,7 +35,8 @@ def event_within_horizon(
     At risk is a study inside a recorded hospital stay (from `lead_days` before admission to discharge) of a
     site that dates this event, without the event in that stay before day `first_day` after the study;
     other studies are excluded. 0 needs evidence: the stay is seen to the horizon, or ended in live
-    discharge before it. A stay that is still open, or no stay on record at all, leaves the label missing.
+    discharge before it. A stay that is still open, no stay on record at all, or an event that is known to have
+    happened but not when, leaves the label missing.
 
     competing_event: what death before the event within the horizon counts as.
     first_day: 1 = an event on the day of the study came before it; 0 = it came after it.
@@ -56,7 +58,7 @@ def event_within_horizon(
     stays = merged_stays(events[events["kind"] == "hospital_stay"])
     recorded = events.loc[events["kind"] == event, ["case_id", "start_day", "end_day"]]
     happened = recorded.dropna(subset="start_day")
-    undated = studies["case_id"].isin(recorded.loc[recorded["start_day"].isna(), "case_id"]).to_numpy()
+    undated = _cases_with_undated(tables, event, recorded)
     deaths = events.loc[events["kind"] == "death", ["case_id", "start_day"]].dropna()
     site_of = tables.cases.set_index("case_id")["site"]
     dating_sites = set(happened["case_id"].map(site_of).dropna())
@@ -95,8 +97,9 @@ def event_within_horizon(
         (~has_stay, "missing", "no hospital stay on record"),
         (~inside, "excluded", "not at risk: outside every hospital stay"),
         (already, "excluded", f"not at risk: {event} began {'on or ' if first_day else ''}before the day of the study"),
+        # It may lie before the study, so that a later one would not be the first.
+        (studies["case_id"].isin(undated).to_numpy(), "missing", f"an {event} without a usable day is on record"),
         (positive, "label", 1.0),
-        (undated, "missing", f"an {event} without a usable day is on record"),
     ]
     if competing_event == "exclude":
         rules.append((died, "excluded", f"died within {days} without {event}"))
@@ -131,6 +134,8 @@ def readers_mean(tables: Tables, studies: pd.DataFrame, *, name: str, min_reader
     if readings.empty:
         known = ", ".join(sorted(set(tables.readings["name"].dropna()))) or "none"
         raise InputError(f"no reading is named {name!r} in the {tables.origin}; readings there: {known}")
+    if not isinstance(min_readers, int) or min_readers < 1:
+        raise InputError(f"label.min_readers is {min_readers!r}; it must be a whole number of at least 1")
     by_study = readings.groupby("study_id")["value"].agg(["mean", "count"])
     mean, count = studies["study_id"].map(by_study["mean"]), studies["study_id"].map(by_study["count"]).fillna(0)
     few = (count < min_readers).to_numpy()
@@ -158,6 +163,15 @@ def merged_stays(stays: pd.DataFrame) -> pd.DataFrame:
             "outcome_known": last["known"].to_numpy(),
         }
     )
+
+
+def _cases_with_undated(tables: Tables, event: str, recorded: pd.DataFrame) -> set[str]:
+    """Cases with `event` at a time that nobody wrote down: in a record without a day, or in the case's flag alone."""
+    cases = set(recorded.loc[recorded["start_day"].isna(), "case_id"])
+    if event in FLAG_OF:
+        flagged = tables.cases.loc[tables.cases[FLAG_OF[event]].eq(True), "case_id"]
+        cases |= set(flagged) - set(recorded["case_id"])
+    return cases
 
 
 def _stay_of(studies: pd.DataFrame, stays: pd.DataFrame, lead_days: float) -> pd.DataFrame:

@@ -223,6 +223,23 @@ def test_visits_that_cannot_be_used_are_left_out_and_counted(tmp_path: Path) -> 
     ]
 
 
+def test_an_icu_stay_without_an_end_reaches_the_hospital_stay_of_its_row(tmp_path: Path) -> None:
+    write_node(
+        tmp_path / "v.tsv",
+        "visit",
+        visit("100-1", days_to_hospital_admission="4", days_to_hospital_discharge="17", days_to_icu_admission="1"),
+        visit("100-2", days_to_hospital_admission="4", days_to_icu_admission="1", days_to_icu_discharge="2"),
+        visit("100-3", days_to_hospital_admission="4", days_to_icu_admission="5"),
+    )
+    tables = read(tmp_path)
+    icu = tables.events[tables.events["kind"] == "icu_stay"]
+    assert icu[["start_day", "end_day"]].fillna(-99).to_numpy().tolist() == [[1, 4], [1, 2], [5, -99]]
+    assert tables.notes == (
+        "visit: 1 icu stays without a discharge day begin before the hospital admission of their row; they are taken "
+        "to last until it",
+    )
+
+
 def test_a_discharge_of_an_unknown_word_is_no_live_discharge(tmp_path: Path) -> None:
     words = ["home or self care", "Hospice/Home ", "DECEASED", "Expired", "07", ""]
     days = {"days_to_hospital_admission": "1", "days_to_hospital_discharge": "3"}

@@ -240,3 +240,12 @@ def test_a_row_with_a_tab_too_many_shifts_no_column(tmp_path: Path) -> None:
     path.write_text("\n".join([lines[0], *(line + "\t" for line in lines[1:])]) + "\n")
     with pytest.raises(TableError, match=r"^case.tsv: not a readable TSV"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("cells", [1, 7, 23])
+def test_a_file_that_was_cut_off_is_refused_with_its_row(tmp_path: Path, cells: int) -> None:
+    path = write_node(tmp_path / "case.tsv", "case", case("100-1"), case("100-2"))
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], "\t".join(lines[2].split("\t")[:cells])]))
+    with pytest.raises(TableError, match=rf"^case.tsv: not a readable TSV \(row 3 has {cells} cells, the header 24\)"):
+        read(tmp_path)

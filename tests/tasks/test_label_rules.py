@@ -236,7 +236,24 @@ def test_one_patients_events_never_touch_another_patients_label() -> None:
 def test_an_event_without_a_day_is_evidence_that_forbids_a_negative() -> None:
     undated = {"case_id": "c", "kind": "icu_stay", "start_day": None}
     assert label_of(stay(0, 30), undated, day=3) == "missing: an icu_stay without a usable day is on record"
-    assert label_of(stay(0, 30), undated, icu(5, 7), day=3) == 1.0
+    # Nor is a later one known to be the first.
+    assert label_of(stay(0, 30), undated, icu(5, 7), day=3) == "missing: an icu_stay without a usable day is on record"
+    assert label_of(stay(0, 30), undated, icu(2, 7), day=3) == ON_OR_BEFORE
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([stay(0, 30)], "missing: an icu_stay without a usable day is on record"),
+        ([stay(0, 30), icu(5, 7)], 1.0),
+        ([stay(0, 30), stay(50, 60), icu(52, 53)], 0.0),  # the flag is of that other stay
+    ],
+)
+def test_a_flag_without_a_dated_event_forbids_a_negative(events: list[dict], expected: float | str) -> None:
+    cases = [{"case_id": "c", "site": "A", "icu_ever": True}, {"case_id": "other", "site": "A", "icu_ever": None}]
+    tables = tables_of(DATED_THERE, *events, cases=cases)
+    (row,) = event_within_horizon(tables, studies_on(3), event="icu_stay", horizon_days=14).to_dict("records")
+    assert (f"missing: {row['missing']}" if row["missing"] else row["label"]) == expected
 
 
 def test_fractions_of_a_day_are_of_the_same_whole_day() -> None:
@@ -346,6 +363,12 @@ def test_too_few_readers_leave_the_label_missing() -> None:
     assert result["label"].iloc[0] == 3.5
     assert pd.isna(result["label"].iloc[1])
     assert result["missing"].tolist() == [None, "fewer than 2 readers"]
+
+
+@pytest.mark.parametrize("least", ["abc", 0, 1.5])
+def test_a_number_of_readers_that_is_none_is_refused(least: object) -> None:
+    with pytest.raises(InputError, match=f"label.min_readers is {least!r}; it must be a whole number of at least 1"):
+        readers_mean(readings_of(("s0", "r1", "opacity", 1)), studies_on(0), name="opacity", min_readers=least)
 
 
 def test_a_reading_that_nobody_made_is_refused_with_those_there() -> None:
