@@ -15,12 +15,15 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from midrc_ml.errors import InputError
 
 CONFIG_FILE = "config.yaml"
 _PLACES = ("cohort.root", "cohort.cache_dir", "cohort.data_dir", "split.test_ids")
-_NOT_PARAMS = (*_PLACES, "paths.", "task.question", "task.source", "task.needs", "task.metrics.")
+_PATHS = ("data_dir", "cache_dir", "log_dir")
+_RUN_KEYS = {"task", "cohort", "split", "seed", "paths"}
+_NOT_PARAMS = (*_PLACES, "paths.", "tracking.uri", "task.question", "task.source", "task.needs", "task.metrics.")
 
 
 def shipped_folder(name: str) -> Path:
@@ -64,22 +67,45 @@ def instantiated(config: DictConfig) -> dict[str, Any]:
     return made
 
 
-def make_places_absolute(config: DictConfig) -> None:
-    """Resolve `config` in place, with every folder as an absolute path: a run is resumed from anywhere."""
+def make_places_absolute(config: DictConfig, *, base: str) -> None:
+    """Resolve `config` in place, with every folder as an absolute path: a run is resumed from anywhere.
+
+    base: the folder that the command was started in. An empty text is no place: the cohort's is then unset.
+
+    Raises:
+        InputError: an unknown or empty key of `paths`.
+    """
     for name, value in config.paths.items():
-        if value is not None:
-            config.paths[name] = os.path.abspath(os.path.expanduser(str(value)))
+        if name not in _PATHS:
+            raise InputError(f"paths.{name}: there is no such setting; paths are {', '.join(_PATHS)}")
+        if value in (None, "") and name != "data_dir":
+            raise InputError(f"paths.{name} is {value!r}; give a folder")
+        config.paths[name] = _absolute(value, base)
     OmegaConf.resolve(config)
     for place in _PLACES:
         value = OmegaConf.select(config, place)
         if value is not None and "://" not in str(value):
-            OmegaConf.update(config, place, os.path.abspath(os.path.expanduser(str(value))))
+            OmegaConf.update(config, place, _absolute(value, base))
+
+
+def _absolute(value: object, base: str) -> str | None:
+    return os.path.normpath(os.path.join(base, os.path.expanduser(str(value)))) if value not in (None, "") else None
 
 
 def save_config(config: DictConfig, folder: Path) -> None:
-    """Write the resolved config into a run's folder."""
+    """Write the resolved config into the folder of a new run.
+
+    Raises:
+        InputError: the folder holds a run already; of two that start at once, one is told so.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, folder / CONFIG_FILE, resolve=True)
+    try:
+        with open(folder / CONFIG_FILE, "x", encoding="utf-8") as file:
+            file.write(OmegaConf.to_yaml(config, resolve=True))
+    except FileExistsError as error:
+        raise InputError(
+            f"hydra.run.dir={folder} holds a run; choose another folder, or resume={folder} to go on"
+        ) from error
 
 
 def load_config(folder: Path) -> DictConfig:
@@ -89,14 +115,17 @@ def load_config(folder: Path) -> DictConfig:
         InputError: the folder is not that of a run.
     """
     path = folder / CONFIG_FILE
-    if not path.is_file():
+    try:
+        loaded = OmegaConf.load(path)
+    except (FileNotFoundError, NotADirectoryError):
+        loaded = None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no longer a readable config; start a new run") from error
+    if not isinstance(loaded, DictConfig) or not set(loaded) >= _RUN_KEYS:
         raise InputError(
-            f"resume={folder} is not the folder of a run: no {CONFIG_FILE} in it; "
+            f"resume={folder} is not the folder of a run: no {CONFIG_FILE} of a run in it; "
             f"give the folder that a run printed (logs/<task>/runs/<time>)"
         )
-    loaded = OmegaConf.load(path)
-    if not isinstance(loaded, DictConfig):
-        raise InputError(f"{path} is not a config")
     return loaded
 
 
@@ -135,6 +164,19 @@ def choices() -> str:
         lines.append(f"  {group.name}: {', '.join(sorted(path.stem for path in group.glob('*.yaml')))}")
     experiments = sorted(path.parent.name for path in shipped_folder("experiments").glob("*/experiment.yaml"))
     return "\n".join([*lines, f"  experiment: {', '.join(experiments) or 'none is shipped'}"])
+
+
+def check_choices(arguments: Sequence[str]) -> None:
+    """Refuse `tracking=null`, on which Hydra ends with a traceback.
+
+    Raises:
+        InputError: naming what may be chosen.
+    """
+    for argument in arguments:
+        group, _, choice = argument.partition("=")
+        folder = shipped_folder("configs") / group
+        if choice == "null" and group.isidentifier() and folder.is_dir():
+            raise InputError(f"{argument}: choose one of {', '.join(sorted(p.stem for p in folder.glob('*.yaml')))}")
 
 
 def explain_hydra_error(error: Exception, overrides: Sequence[str]) -> str:

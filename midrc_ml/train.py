@@ -23,6 +23,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from midrc_ml.config import (
+    check_choices,
     choices,
     explain_hydra_error,
     instantiated,
@@ -52,6 +53,7 @@ def main() -> None:
     # Hydra would otherwise print our errors itself, with two lines around them.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
+        check_choices(arguments)
         folder = _resumed_folder(arguments)
         if folder is not None:
             _resume(folder)
@@ -63,6 +65,12 @@ def main() -> None:
         _stop(explain_hydra_error(error, arguments))
     except OmegaConfBaseException as error:
         _stop(f"config: {' '.join(str(error).split())}")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _stop(
+            f"{where}{error.strerror or error}; results go below paths.log_dir or into hydra.run.dir, decoded images "
+            f"below paths.cache_dir: give folders that can be written and have room"
+        )
 
 
 def _is_override(argument: str) -> bool:
@@ -73,10 +81,7 @@ def _is_override(argument: str) -> bool:
 def _composed(config: DictConfig) -> None:
     output_dir = Path(HydraConfig.get().runtime.output_dir)
     try:
-        if (output_dir / "status.json").exists():
-            raise InputError(
-                f"hydra.run.dir={output_dir} holds a run; choose another folder, or resume={output_dir} to go on"
-            )
+        make_places_absolute(config, base=HydraConfig.get().runtime.cwd)
         _run(config, output_dir)
     except InputError as error:
         if HydraConfig.get().mode is RunMode.MULTIRUN:  # the other jobs of a sweep go on
@@ -85,28 +90,29 @@ def _composed(config: DictConfig) -> None:
         _stop(str(error))
 
 
-def _run(config: DictConfig, output_dir: Path) -> None:
+def _run(config: DictConfig, output_dir: Path, *, resumed: bool = False) -> None:
     from midrc_ml.pipeline import train_and_evaluate
 
-    make_places_absolute(config)
     settings = instantiated(config)
     settings.pop("resume")
     known = inspect.signature(train_and_evaluate).parameters
     unknown = [name for name in settings if name not in known]
     if unknown:
         raise InputError(f"{', '.join(unknown)}: there is no such setting; `task=... --cfg job` lists them all")
-    if not isinstance(settings["seed"], int) or settings["seed"] < 0:
+    if type(settings["seed"]) is not int or settings["seed"] < 0:
         raise InputError(f"seed is {settings['seed']!r}; it must be a whole number of at least 0")
-    save_config(config, output_dir)
+    if not resumed:
+        save_config(config, output_dir)
     train_and_evaluate(**settings, output_dir=output_dir, params=shareable_params(config))
 
 
 def _resumed_folder(arguments: list[str]) -> Path | None:
     """The folder of `resume=...`; any other override beside it is refused by name."""
-    given = [argument.partition("=")[2] for argument in arguments if argument.startswith("resume=")]
+    resumes = [argument for argument in arguments if argument.lstrip("+").startswith("resume=")]
+    given = [argument.partition("=")[2] for argument in resumes]
     if not given or given[-1] in ("", "null"):
         return None
-    others = [argument for argument in arguments if not argument.startswith("resume=")]
+    others = [argument for argument in arguments if argument not in resumes]
     if others:
         raise InputError(
             f"resume continues a run as it was started, so {', '.join(others)} cannot be given with it; "
@@ -123,7 +129,7 @@ def _resume(folder: Path) -> None:
     if RunFolder(folder).is_finished:
         log.info("The run in %s is finished; there is nothing to resume. Report: %s", folder, folder / "report.html")
         return
-    _run(config, folder)
+    _run(config, folder, resumed=True)
 
 
 def _log_as_hydra_does(folder: Path) -> None:

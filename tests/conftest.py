@@ -51,7 +51,7 @@ def small_run(cache_dir: Path) -> Callable[..., Path]:
     def run(log_dir: Path, *overrides: str) -> Path:
         from hydra import compose, initialize_config_dir
 
-        from midrc_ml.config import register, shipped_folder
+        from midrc_ml.config import make_places_absolute, register, shipped_folder
         from midrc_ml.train import _run
 
         register()
@@ -59,6 +59,7 @@ def small_run(cache_dir: Path) -> Callable[..., Path]:
             places = [f"paths.log_dir={log_dir}", f"paths.cache_dir={cache_dir}"]
             small = [setting for setting in SMALL if "cohort=midrc" not in overrides or "cohort." not in setting]
             config = compose("train", overrides=["task=icu", *small, *places, *overrides])
+        make_places_absolute(config, base=str(log_dir))
         folder = log_dir / "run"
         _run(config, folder)
         return folder

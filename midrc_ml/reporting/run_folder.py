@@ -43,7 +43,10 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         known = self.path / STATUS
         if known.exists():
-            self.status = json.loads(known.read_text())
+            try:
+                self.status = json.loads(known.read_text())
+            except ValueError as error:
+                raise InputError(f"{known} is no longer readable; start a new run") from error
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -172,7 +172,7 @@ class MlflowTracking:
         mlflow.set_tracking_uri(self._store())
         with mlflow.start_run(run_id=self.run_id), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            mlflow.pytorch.log_model(
+            stored = mlflow.pytorch.log_model(
                 network,
                 name="model",
                 signature=infer_signature(example, output),
@@ -180,6 +180,8 @@ class MlflowTracking:
                 pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", "monai", "mlflow"],
                 serialization_format="pickle",
             )
+        for name in ("mlflow.user", "mlflow.source.name"):  # the account, and a path of this machine
+            self._client.delete_logged_model_tag(stored.model_id, name)
 
 
 def _dataset(part: str, number: int, facts: RunFacts) -> Any:

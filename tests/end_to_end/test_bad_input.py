@@ -9,9 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from midrc_ml.cohorts.demo import DemoCohort
+from midrc_ml.config import make_places_absolute, save_config
 from midrc_ml.errors import InputError
+from midrc_ml.train import _resume
 from midrc_ml.training.loop import LossIsNotFinite
 
 TASK = "task=icu"
@@ -26,19 +29,25 @@ TASK = "task=icu"
         ([], ["give a task", "icu, icu_ever"]),
         ([TASK, "cohort=midrc"], ["cohort.root is not set", "cohort=demo"]),
         ([TASK, "cohort=midrc", "cohort.root=/no/such/folder"], ["/no/such/folder", "not a folder"]),
+        ([TASK, "cohort=midrc", "cohort.root="], ["cohort.root is not set"]),
+        ([TASK, "tracking=null"], ["tracking=null: choose one of mlflow, none"]),
+        ([TASK, "+paths.tmp=x"], ["paths.tmp: there is no such setting", "cache_dir"]),
+        ([TASK, "hydra.run.dir=/dev/null/run"], ["/dev/null", "hydra.run.dir"]),
         ([TASK, "training.epochs=abc"], ["training.epochs is 'abc'", "whole number"]),
         ([TASK, "+task.versoin=2"], ["config at task", "versoin"]),
         ([TASK, "+foo=1"], ["foo: there is no such setting"]),
         ([TASK, "seed=-1"], ["seed is -1", "at least 0"]),
+        ([TASK, "seed=true"], ["seed is True", "whole number"]),
         ([TASK, "compute.device=gpu"], ["compute.device is 'gpu'", "cuda:N"]),
         ([TASK, "paths.data_dir=~/data"], ["paths.data_dir=~/data", "quotes"]),
         ([TASK, "cohort=ralo", "paths.data_dir=null"], ["paths.data_dir", "MIDRC_ML_DATA"]),
         (["resume=no_such_run"], ["not the folder of a run", "no_such_run"]),
         (["resume=no_such_run", "seed=3"], ["seed=3 cannot be given with it"]),
+        (["++resume=no_such_run", "seed=3"], ["seed=3 cannot be given with it"]),
     ],
 )
 def test_one_sentence_and_exit_2(arguments: list[str], words: list[str], command: Callable, tmp_path: Path) -> None:
-    is_resume = arguments and arguments[0].startswith("resume")
+    is_resume = arguments and "resume" in arguments[0]
     places = [] if is_resume else [f"paths.log_dir={tmp_path}/logs", f"paths.cache_dir={tmp_path}/cache"]
     result = command(*arguments, *places, cwd=tmp_path)
     assert result.returncode == 2
@@ -46,6 +55,44 @@ def test_one_sentence_and_exit_2(arguments: list[str], words: list[str], command
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
     assert [word for word in words if word not in lines[0]] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("config.yaml", "seed: 0\nmine: true\n", "is not the folder of a run"),  # of another program
+        ("config.yaml", "task: {a: [", "config.yaml is no longer a readable config"),
+        ("status.json", '{"state": "runn', "status.json is no longer readable"),
+        ("checkpoints/last.pt", "PK", "last.pt is no longer readable"),
+    ],
+)
+def test_a_run_folder_that_was_damaged_is_told(
+    name: str, content: str, words: str, tracked_run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(tracked_run, folder)
+    config = (folder / "config.yaml").read_text().replace(str(tracked_run.parent), str(tmp_path))  # another store
+    (folder / "config.yaml").write_text(config)
+    (folder / "status.json").write_text(json.dumps({"state": "running", "run_key": "key"}))
+    (folder / name).write_text(content)
+    with pytest.raises(InputError, match=words):
+        _resume(folder)
+
+
+def test_an_empty_cache_folder_is_refused_and_an_empty_data_folder_is_none() -> None:
+    config = OmegaConf.create({"paths": {"cache_dir": "", "data_dir": "", "log_dir": "logs"}})
+    with pytest.raises(InputError, match=r"paths.cache_dir is ''; give a folder"):
+        make_places_absolute(config, base="/a")
+    config.paths.cache_dir = "../cache"
+    make_places_absolute(config, base="/a")
+    assert config.paths == {"cache_dir": "/cache", "data_dir": None, "log_dir": "/a/logs"}
+
+
+def test_a_folder_that_holds_a_run_keeps_its_config(tmp_path: Path) -> None:
+    save_config(OmegaConf.create({"seed": 1}), tmp_path)
+    with pytest.raises(InputError, match=r"hydra.run.dir=.* holds a run; choose another folder, or resume="):
+        save_config(OmegaConf.create({"seed": 2}), tmp_path)
+    assert OmegaConf.load(tmp_path / "config.yaml") == {"seed": 1}
 
 
 def test_a_root_without_exports_is_refused(small_run: Callable[..., Path], tmp_path: Path) -> None:

@@ -76,6 +76,8 @@ def test_the_stored_model_gives_the_networks_output(
     client: MlflowClient, run: mlflow.entities.Run, tracked_run: Path
 ) -> None:
     mlflow.set_tracking_uri(f"sqlite:///{tracked_run.parent}/mlflow.db")
+    (stored,) = client.search_logged_models([run.info.experiment_id])
+    assert {"mlflow.user", "mlflow.source.name"} & set(stored.tags) == set()
     model = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
     assert model.metadata.get_input_schema() is not None
     assert not np.any(model.input_example)
