@@ -3,10 +3,11 @@
 A message says what is wrong, where, the value got, the rule, and the next step, in one sentence.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from types import NoneType, UnionType
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 
 class InputError(ValueError):
@@ -29,13 +30,18 @@ _KINDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a text
 def check_kinds(settings: Any, where: str) -> None:
     """Refuse a setting of a dataclass that is not of the plain type that its field is annotated with.
 
+    A field of `Sequence[str]` must be a list: a single text would be read as the list of its letters.
+
     Raises:
         InputError: naming the setting, the value and the type; `where` is the config group.
     """
     for field in fields(settings):
+        value = getattr(settings, field.name)
+        if get_origin(field.type) is Sequence and get_args(field.type) == (str,):
+            _check_texts(value, f"{where}.{field.name}")
+            continue
         kinds = get_args(field.type) if isinstance(field.type, UnionType) else (field.type,)
         plain = [kind for kind in kinds if kind in _KINDS]
-        value = getattr(settings, field.name)
         if not plain or (value is None and NoneType in kinds):
             continue
         takes_int = int in plain or float in plain
@@ -43,3 +49,23 @@ def check_kinds(settings: Any, where: str) -> None:
         if not fits:
             rule = " or ".join(_KINDS[kind] for kind in plain)
             raise InputError(f"{where}.{field.name} is {value!r}; it must be {rule}")
+
+
+def check_least(settings: Any, where: str, **least: float) -> None:
+    """Refuse a number below its least value, or one that is not finite; None is left alone.
+
+    Raises:
+        InputError: naming the setting, the value and the rule; `where` is the config group.
+    """
+    for name, lowest in least.items():
+        value = getattr(settings, name)
+        if value is not None and not lowest <= value < math.inf:
+            rule = f"at least {lowest}" if value < lowest else "a finite number"
+            raise InputError(f"{where}.{name} is {value!r}; it must be {rule}")
+
+
+def _check_texts(value: Any, name: str) -> None:
+    if isinstance(value, str):
+        raise InputError(f"{name} is {value!r}; give a list: [{value}]")
+    if not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
+        raise InputError(f"{name} is {value!r}; it must be a list of texts")

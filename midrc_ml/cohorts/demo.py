@@ -20,7 +20,7 @@ from midrc_ml.cohorts.demo_films import LABEL, write_series
 from midrc_ml.cohorts.demo_patients import PROJECT, DemoPatients, invent_patients
 from midrc_ml.cohorts.midrc import MidrcCohort
 from midrc_ml.cohorts.reader import Tables
-from midrc_ml.errors import InputError, check_kinds
+from midrc_ml.errors import InputError, check_kinds, check_least
 from midrc_ml.processes import num_cores, worker_pool
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class DemoCohort:
 
     def __post_init__(self) -> None:
         check_kinds(self, "cohort")
+        check_least(self, "cohort", seed=0)
         if self.num_patients < MIN_PATIENTS:
             raise InputError(
                 f"cohort.num_patients is {self.num_patients}; the demo cohort needs at least {MIN_PATIENTS}"

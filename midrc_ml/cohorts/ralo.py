@@ -17,7 +17,9 @@ from midrc_ml.errors import InputError, TableError
 _HEADER_ROWS = 2
 _TOTALS = {"geographic_extent": "Total GEOGRAPHIC", "opacity": "Total OPACITY"}
 _READERS = ("reader_1", "reader_2")
+_PATIENT = "Subject_ID"
 _HIGHEST = 8
+_AGAIN = "download doi 10.5281/zenodo.4633999 again and take its table as it is"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,7 @@ class RaloCohort:
 
         Raises:
             InputError: the data are not there.
-            TableError: a total that is not a number of 0 to 8.
+            TableError: the file is not the table, a column is not there, or a total is not a number of 0 to 8.
         """
         if not self.data_dir:
             raise InputError(
@@ -47,11 +49,12 @@ class RaloCohort:
         path = folder / "ralo-dataset-metadata.csv"
         if not path.is_file():
             raise InputError(f"cohort=ralo: no {path}; download doi 10.5281/zenodo.4633999, or set MIDRC_ML_DATA")
-        table = pd.read_csv(path, header=None, dtype=str, keep_default_na=False)
-        names, rows = list(table.iloc[_HEADER_ROWS - 1]), table[_HEADER_ROWS:].reset_index(drop=True)
+        names, rows = _read(path)
         study_id = pd.Series([str(number) for number in range(len(rows))])
         images = {file.stem: str(file) for file in (folder / "images").glob("*.jpg")}
         readings, problems = [], []
+        if _PATIENT not in names:
+            problems.append(f"{path.name}: no column {_PATIENT!r}, by which a patient is known; {_AGAIN}")
         for name, title in _TOTALS.items():
             places = [place for place, found in enumerate(names) if found == title]
             if len(places) != len(_READERS):
@@ -70,7 +73,7 @@ class RaloCohort:
                 readings.append(pd.DataFrame({**ids, "reader": reader, "name": name, "value": value}))
         if problems:
             raise TableError(problems)
-        patient = rows[names.index("Subject_ID")]
+        patient = rows[names.index(_PATIENT)]
         unused = len(images) - int(study_id.isin(list(images)).sum())
         return Tables.checked(
             origin="RALO radiographs",
@@ -93,3 +96,18 @@ class RaloCohort:
             ),
             notes=(f"{unused} image files belong to no row of the table",) if unused else (),
         )
+
+
+def _read(path: Path) -> tuple[list[str], pd.DataFrame]:
+    """The column names, of which some come twice, and the rows, all as text."""
+    try:
+        table = pd.read_csv(path, header=None, dtype=str, keep_default_na=False)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
+        raise TableError([f"{path.name}: not a readable CSV ({str(error).strip()}); {_AGAIN}"]) from error
+    names = list(table.iloc[_HEADER_ROWS - 1]) if len(table) > _HEADER_ROWS else []
+    # A web page that was saved under the table's name may well be read as a CSV of one column.
+    if not {_PATIENT, *_TOTALS.values()} & set(names):
+        raise TableError(
+            [f"{path.name}: not the RALO table, whose second line names its columns and is followed by rows; {_AGAIN}"]
+        )
+    return names, table[_HEADER_ROWS:].reset_index(drop=True)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from midrc_ml.cohorts.flow import CohortFlow, reason_where
 from midrc_ml.cohorts.reader import Tables
+from midrc_ml.errors import check_kinds
 
 # MIDRC's sequestration bands (MIDRC/Stratified_Sampling); the upper bound is exclusive.
 AGE_BANDS = ("0-17", "18-29", "30-39", "40-49", "50-64", "65-74", "75-84", "85+")
@@ -33,6 +34,9 @@ class Selection:
     views: Sequence[str] = field(default_factory=lambda: ["AP", "PA"])
     unknown_view: bool = True
     min_age: float | None = None
+
+    def __post_init__(self) -> None:
+        check_kinds(self, "task.selection")
 
 
 def age_band(age: pd.Series) -> pd.Series:

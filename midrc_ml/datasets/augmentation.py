@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from midrc_ml.errors import check_kinds, check_least
+
 if TYPE_CHECKING:  # made when the config is read: a bad setting should be told before torch is imported
     import torch
 
@@ -20,6 +22,10 @@ class Augmentation:
     zoom: float = 0.08
     brightness: float = 0.08
     contrast: float = 0.10
+
+    def __post_init__(self) -> None:
+        check_kinds(self, "training.augmentation")
+        check_least(self, "training.augmentation", rotate_degrees=0, shift=0, zoom=0, brightness=0, contrast=0)
 
     def draws(self, count: int, generator: "torch.Generator") -> "torch.Tensor":
         """Random numbers in -1..1 for `count` studies, (study, 6): made for a whole epoch, batches only read them."""

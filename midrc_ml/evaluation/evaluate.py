@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from midrc_ml.cohorts.selection import NOT_REPORTED
-from midrc_ml.errors import InputError, check_kinds
+from midrc_ml.errors import InputError, check_kinds, check_least
 from midrc_ml.evaluation.intervals import Interval, Metric, PatientDraws, bootstrap_intervals, value_of
 from midrc_ml.evaluation.metrics import youden_threshold
 from midrc_ml.predictions import GROUP_COLUMNS, checked_predictions
@@ -37,6 +37,7 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         check_kinds(self, "evaluation")
+        check_least(self, "evaluation", seed=0)
         if self.num_draws < 100 or not 0.5 <= self.confidence < 1:
             raise InputError(
                 f"evaluation.num_draws is {self.num_draws} and confidence {self.confidence}; "

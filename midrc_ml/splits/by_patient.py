@@ -44,11 +44,16 @@ class ByPatient:
 
     def __post_init__(self) -> None:
         check_kinds(self, "split")
-        total = sum(self.fractions.values())
-        if not set(self.fractions) <= set(PARTS) or min(self.fractions.values()) < 0 or abs(total - 1) > 1e-6:
-            raise InputError(
-                f"split.fractions is {dict(self.fractions)}; it must name {', '.join(PARTS)} and add up to 1"
-            )
+        shares = self.fractions
+        if not isinstance(shares, Mapping):
+            raise InputError(f"split.fractions is {shares!r}; it must name its parts: {{train: 0.6, ...}}")
+        for name, share in shares.items():
+            if type(share) not in (int, float):
+                raise InputError(f"split.fractions.{name} is {share!r}; it must be a number")
+        # Not written as `> 1e-6`, which is false of nan.
+        adds_up = all(share >= 0 for share in shares.values()) and abs(sum(shares.values()) - 1) <= 1e-6
+        if not set(shares) <= set(PARTS) or not adds_up:
+            raise InputError(f"split.fractions is {dict(shares)}; it must name {', '.join(PARTS)} and add up to 1")
 
     @property
     def query(self) -> Mapping[str, object]:
@@ -84,6 +89,11 @@ class PublishedTest:
     stratify: Sequence[str] = ("label",)
     seed: int = 0
     sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        check_kinds(self, "split")
+        if not 0 < self.validation < 1:
+            raise InputError(f"split.validation is {self.validation!r}; it must be above 0 and below 1")
 
     @property
     def query(self) -> Mapping[str, object]:

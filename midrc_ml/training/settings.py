@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from midrc_ml.errors import InputError, check_kinds
+from midrc_ml.errors import InputError, check_kinds, check_least
 from midrc_ml.processes import num_cores
 
 if TYPE_CHECKING:
@@ -41,15 +41,9 @@ class Training:
 
     def __post_init__(self) -> None:
         check_kinds(self, "training")
-        for name, least in {"epochs": 1, "batch_size": 2, "patience": 0}.items():
-            if getattr(self, name) < least:
-                raise InputError(f"training.{name} is {getattr(self, name)}; it must be at least {least}")
-        for name in ("lr", "weight_decay", "warmup", "clip_norm"):
-            value = getattr(self, name)
-            if not 0 <= value < math.inf or (name == "lr" and value == 0):
-                raise InputError(
-                    f"training.{name} is {value!r}; it must be {'above 0' if name == 'lr' else 'at least 0'}"
-                )
+        check_least(self, "training", epochs=1, batch_size=2, patience=0, weight_decay=0, warmup=0, clip_norm=0)
+        if not 0 < self.lr < math.inf:
+            raise InputError(f"training.lr is {self.lr!r}; it must be above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +61,7 @@ class Compute:
 
     def __post_init__(self) -> None:
         check_kinds(self, "compute")
+        check_least(self, "compute", num_processes=1, num_threads=1)
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise InputError(f"compute.device is {self.device!r}; it must be auto, cpu, cuda or cuda:N")
         if self.precision not in PRECISIONS:

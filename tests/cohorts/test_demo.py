@@ -240,7 +240,7 @@ def test_the_view_tells_of_severity_only_with_a_shortcut(shortcut: float, low: f
     assert set(drawn["mark"]) == {shortcut > 0}
 
 
-@pytest.mark.parametrize("given", [{"num_patients": 19}, {"shortcut": -0.1}, {"shortcut": 1.1}])
+@pytest.mark.parametrize("given", [{"num_patients": 19}, {"seed": -1}, {"shortcut": -0.1}, {"shortcut": 1.1}])
 def test_settings_that_make_no_sense_are_refused_by_name(given: dict[str, float], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"cohort.{next(iter(given))} is {next(iter(given.values()))}"):
         DemoCohort(cache_dir=str(tmp_path), **given)

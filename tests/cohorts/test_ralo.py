@@ -82,6 +82,36 @@ def test_a_missing_total_is_named(tmp_path: Path) -> None:
         cohort.read()
 
 
+def test_a_missing_patient_column_is_named_with_what_to_do(tmp_path: Path) -> None:
+    cohort = write(tmp_path, row("P1", 1, 2, 3, 4))
+    path = tmp_path / "ralo" / "ralo-dataset-metadata.csv"
+    path.write_text(path.read_text().replace("Subject_ID", "Patient"))
+    with pytest.raises(TableError, match=r"^ralo-dataset-metadata.csv: no column 'Subject_ID'.*; download doi"):
+        cohort.read()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "not a readable CSV (No columns to parse from file)"),
+        (b"<html>\n<p>Access, denied</p>\n</html>\n", "not a readable CSV (Error tokenizing data."),
+        (b"<html>\n<p>Access denied</p>\n</html>\n", "not the RALO table"),
+        (HEADER.encode() + b"P\xff" + row("", 1, 2, 3, 4).encode(), "not a readable CSV ('utf-8' codec"),
+        (HEADER.splitlines()[1].encode(), "not the RALO table"),
+        (HEADER.encode(), "not the RALO table"),
+    ],
+    ids=["empty", "web page with a comma", "web page", "not UTF-8", "one line", "no rows"],
+)
+def test_a_file_that_is_not_the_table_is_refused_in_one_sentence(content: bytes, words: str, tmp_path: Path) -> None:
+    cohort = write(tmp_path)
+    (tmp_path / "ralo" / "ralo-dataset-metadata.csv").write_bytes(content)
+    with pytest.raises(TableError) as error:
+        cohort.read()
+    assert str(error.value).startswith(f"ralo-dataset-metadata.csv: {words}")
+    assert str(error.value).endswith("; download doi 10.5281/zenodo.4633999 again and take its table as it is")
+    assert "\n" not in str(error.value)
+
+
 def test_images_without_a_row_are_counted_and_rows_without_an_image_have_no_file(tmp_path: Path) -> None:
     more = write(tmp_path / "more", row("P1", 1, 2, 3, 4), images=3).read()
     assert more.notes == ("2 image files belong to no row of the table",)

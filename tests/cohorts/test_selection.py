@@ -4,6 +4,7 @@ import pytest
 from midrc_ml.cohorts.flow import CohortFlow
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.cohorts.selection import Selection, age_band, select_studies
+from midrc_ml.errors import InputError
 
 
 def tables_of(cases: list[dict], studies: list[dict], series: list[dict]) -> Tables:
@@ -171,3 +172,17 @@ def test_a_group_that_is_not_reported_is_a_group_of_its_own() -> None:
     studies, _ = select(tables)
     columns = ["site", "sex", "age_band", "race", "ethnicity", "manufacturer", "view"]
     assert studies[columns].iloc[0].tolist() == ["Not Reported"] * 7
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"min_age": "abc"}, "task.selection.min_age is 'abc'; it must be a number"),
+        ({"unknown_view": "maybe"}, "task.selection.unknown_view is 'maybe'; it must be true or false"),
+        ({"modalities": "DX"}, r"task.selection.modalities is 'DX'; give a list: \[DX\]"),
+        ({"views": "AP"}, r"task.selection.views is 'AP'; give a list: \[AP\]"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(wrong: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Selection(**wrong)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from midrc_ml.datasets.augmentation import Augmentation
+from midrc_ml.errors import InputError
 
 NOTHING = {"rotate_degrees": 0.0, "shift": 0.0, "zoom": 0.0, "brightness": 0.0, "contrast": 0.0}
 ANGLE, SHIFT_X, SHIFT_Y, ZOOM, CONTRAST, BRIGHTNESS = range(6)
@@ -100,3 +101,20 @@ def test_the_default_settings_never_turn_by_more_than_they_say() -> None:
     middle = int(size // 2)
     assert (found[..., : int(middle - reach)] < 0.5).all()
     assert (found[..., int(middle + reach) + 1 :] > 0.5).all()
+
+
+@pytest.mark.parametrize("name", NOTHING)
+@pytest.mark.parametrize(
+    ("wrong", "rule"),
+    [
+        ("abc", "it must be a number"),
+        (None, "it must be a number"),
+        (True, "it must be a number"),
+        (-1, "it must be at least 0"),
+        (math.nan, "it must be a finite number"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused_by_name(name: str, wrong: object, rule: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Augmentation(**NOTHING | {name: wrong})
+    assert str(caught.value) == f"training.augmentation.{name} is {wrong!r}; {rule}"

@@ -256,6 +256,7 @@ def test_results_are_plain_numbers_that_json_knows() -> None:
         ({"num_draws": 99}, "at least 100 draws"),
         ({"confidence": 1.0}, "below 1"),
         ({"confidence": 0.4}, "at least 0.5"),
+        ({"seed": -1}, "evaluation.seed is -1; it must be at least 0"),
         ({"threshold": "best"}, "evaluation.threshold is 'best'; it must be youden or a number"),
     ],
 )
@@ -267,6 +268,19 @@ def test_a_wrong_setting_is_refused_with_what_is_allowed(settings: dict, words: 
 def test_an_unknown_group_column_is_refused_with_the_known_ones() -> None:
     with pytest.raises(InputError, match=r"fairness.columns has gender; columns are site, sex, age_band"):
         Fairness(columns=["sex", "gender"])
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ("sex", r"fairness.columns is 'sex'; give a list: \[sex\]"),
+        (None, "fairness.columns is None; it must be a list of texts"),
+        (["sex", 1], r"fairness.columns is \['sex', 1\]; it must be a list of texts"),
+    ],
+)
+def test_group_columns_that_are_no_list_are_refused(columns: object, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Fairness(columns=columns)
 
 
 def test_evaluation_imports_neither_torch_nor_monai() -> None:

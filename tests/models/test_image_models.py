@@ -1,5 +1,7 @@
 """Networks of one image: the contract that every model keeps."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -43,3 +45,43 @@ def test_a_wrong_number_of_outputs_is_refused_in_one_sentence(network: nn.Module
 def test_a_network_that_returns_maps_is_refused() -> None:
     with pytest.raises(InputError, match=r"output of shape \(2, 1, 32, 32\)"):
         check_contract(nn.Conv2d(1, 1, 1), num_outputs=1, size=32)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"in_channels": "abc"}, "model.in_channels is 'abc'; it must be a whole number of at least 1"),
+        ({"in_channels": 0}, "model.in_channels is 0; it must be a whole number of at least 1"),
+        ({"dropout": 2}, "model.dropout is 2; it must be a number of at least 0 and below 1"),
+        ({"dropout": "abc"}, "model.dropout is 'abc'; it must be a number"),
+    ],
+)
+def test_settings_of_densenet121_that_make_no_sense_are_refused(wrong: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        densenet121(num_outputs=1, **wrong)
+
+
+def of_another_size() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64 * 64, 1))
+
+
+def of_three_channels() -> nn.Module:
+    return densenet121(num_outputs=1, in_channels=3)
+
+
+@pytest.mark.parametrize("made", [of_another_size, of_three_channels])
+def test_a_network_of_other_images_is_told_which_ones_it_gets(made: Callable[[], nn.Module]) -> None:
+    with pytest.raises(
+        InputError, match=r"images \(2, 1, 32, 32\), which are of 1 channel and 32 x 32 pixels \("
+    ) as caught:
+        check_contract(made(), num_outputs=1, size=32)
+    assert "\n" not in str(caught.value)
+
+
+def test_memory_that_runs_out_is_not_blamed_on_the_network() -> None:
+    class Large(nn.Linear):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        check_contract(Large(1, 1), num_outputs=1, size=32)

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,35 @@ def test_fractions_that_make_no_sense_are_refused_with_their_values(fractions: d
         InputError, match=r"split.fractions is .*; it must name train, validation, test and add up to 1"
     ):
         ByPatient(fractions=fractions)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"fractions": {**FRACTIONS, "train": "abc"}}, "split.fractions.train is 'abc'; it must be a number"),
+        ({"fractions": {**FRACTIONS, "train": math.nan}}, "split.fractions is .*nan.* add up to 1"),
+        ({"fractions": {}}, "split.fractions is {}; .* add up to 1"),
+        ({"fractions": [0.7, 0.1, 0.2]}, r"split.fractions is \[0.7, 0.1, 0.2\]; it must name its parts"),
+        ({"stratify": "label"}, r"split.stratify is 'label'; give a list: \[label\]"),
+    ],
+)
+def test_settings_of_a_wrong_kind_are_refused(wrong: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        ByPatient(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"validation": "abc"}, "split.validation is 'abc'; it must be a number"),
+        ({"validation": 2}, "split.validation is 2; it must be above 0 and below 1"),
+        ({"validation": math.nan}, "split.validation is nan; it must be above 0 and below 1"),
+        ({"stratify": "label"}, r"split.stratify is 'label'; give a list: \[label\]"),
+    ],
+)
+def test_settings_of_a_published_test_that_make_no_sense_are_refused(wrong: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        PublishedTest(test_ids="ids.txt", **wrong)
 
 
 def published(tmp_path: Path, *ids: str, **settings) -> PublishedTest:

@@ -167,12 +167,22 @@ def test_mixed_precision_trains_on_a_gpu(tmp_path: Path) -> None:
         ({"lr": math.nan}, "training.lr is nan"),
         ({"epochs": "abc"}, "training.epochs is 'abc'; it must be a whole number"),
         ({"lr": "fast"}, "training.lr is 'fast'; it must be a number"),
-        ({"warmup": -0.1}, "training.warmup is -0.1"),
+        ({"lr": math.inf}, "training.lr is inf"),
+        ({"warmup": -0.1}, "training.warmup is -0.1; it must be at least 0"),
+        ({"clip_norm": math.inf}, "training.clip_norm is inf; it must be a finite number"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(wrong: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
         Training(**wrong)
+
+
+@pytest.mark.parametrize("name", ["num_threads", "num_processes"])
+def test_a_number_of_cores_is_at_least_1_or_left_open(name: str) -> None:
+    Compute(**{name: None})
+    for wrong in (-1, 0):
+        with pytest.raises(InputError, match=f"compute.{name} is {wrong}; it must be at least 1"):
+            Compute(**{name: wrong})
 
 
 def test_an_unknown_monitor_is_refused_with_the_known_ones() -> None:
