@@ -56,6 +56,7 @@ class Fairness:
 
     def __post_init__(self) -> None:
         check_kinds(self, "fairness")
+        check_least(self, "fairness", min_group_size=0)
         unknown = [name for name in self.columns if name not in GROUP_COLUMNS]
         if unknown:
             raise InputError(f"fairness.columns has {', '.join(unknown)}; columns are {', '.join(GROUP_COLUMNS)}")

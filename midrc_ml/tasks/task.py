@@ -38,6 +38,8 @@ class Task:
     def __post_init__(self) -> None:
         if self.kind not in ("binary", "regression"):
             raise InputError(f"task {self.name}: kind is {self.kind!r}; it must be binary or regression")
+        if not self.metrics:
+            raise InputError(f"task {self.name}: metrics is {self.metrics!r}; name at least one, the headline first")
 
     @property
     def definition(self) -> dict[str, object]:

@@ -265,6 +265,11 @@ def test_a_wrong_setting_is_refused_with_what_is_allowed(settings: dict, words: 
         Evaluation(**settings)
 
 
+def test_a_negative_group_size_is_refused() -> None:
+    with pytest.raises(InputError, match="fairness.min_group_size is -5; it must be at least 0"):
+        Fairness(min_group_size=-5)
+
+
 def test_an_unknown_group_column_is_refused_with_the_known_ones() -> None:
     with pytest.raises(InputError, match=r"fairness.columns has gender; columns are site, sex, age_band"):
         Fairness(columns=["sex", "gender"])

@@ -197,3 +197,9 @@ def test_the_definition_changes_with_version_window_rule_and_selection() -> None
 def test_a_kind_that_does_not_exist_is_refused() -> None:
     with pytest.raises(InputError, match="task icu: kind is 'binnary'; it must be binary or regression"):
         icu_task(kind="binnary")
+
+
+@pytest.mark.parametrize("metrics", [None, {}])
+def test_a_task_without_metrics_is_refused(metrics: dict | None) -> None:
+    with pytest.raises(InputError, match=f"task icu: metrics is {metrics}; name at least one, the headline first"):
+        icu_task(metrics=metrics)
