@@ -266,7 +266,7 @@ def test_a_wrong_setting_is_refused_with_what_is_allowed(settings: dict, words: 
 
 
 def test_a_negative_group_size_is_refused() -> None:
-    with pytest.raises(InputError, match="fairness.min_group_size is -5; it must be at least 0"):
+    with pytest.raises(InputError, match=r"fairness.min_group_size is -5; it must be at least 0"):
         Fairness(min_group_size=-5)
 
 
