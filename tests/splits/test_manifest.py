@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from midrc_ml.errors import InputError
+from midrc_ml.evaluation.metrics import auroc
 from midrc_ml.splits.by_patient import ByPatient
 from midrc_ml.splits.manifest import Manifest
 from midrc_ml.tasks.label_rules import event_within_horizon
@@ -42,7 +43,7 @@ def task(**settings) -> Task:
         "source": "?",
         "kind": "binary",
         "label": label,
-        "metrics": {},
+        "metrics": {"auroc": auroc},
     }
     return Task(**{**given, **settings})
 
