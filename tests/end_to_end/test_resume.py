@@ -29,6 +29,7 @@ def _killed_in_second_epoch(small_arguments: tuple[str, ...], folder: Path, log_
     process.wait()
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_never_stopped(
     tracked_run: Path, cache_dir: Path, small_arguments: tuple[str, ...], command: Callable, tmp_path: Path
 ) -> None:
