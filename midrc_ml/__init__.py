@@ -9,5 +9,6 @@ __version__ = "0.1.0"
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 # OpenMP reads this once, when torch is imported. By default its threads spin while they wait: two runs on two
-# cores then train many times slower than with waiting threads asleep; a run alone is as fast.
+# cores then train many times slower than with waiting threads asleep. A run alone on a small network pays for it
+# with some of its speed; OMP_WAIT_POLICY=ACTIVE in the shell takes that back.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
