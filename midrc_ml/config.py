@@ -161,7 +161,7 @@ def choices() -> str:
     """The shipped groups and what may be chosen in each, for `--help`."""
     lines = ["Choose by group=choice (a task is required), set anything by key=value:", ""]
     for group in sorted(path for path in shipped_folder("configs").iterdir() if path.is_dir() and path.name != "hydra"):
-        lines.append(f"  {group.name}: {', '.join(sorted(path.stem for path in group.glob('*.yaml')))}")
+        lines.append(f"  {group.name}: {', '.join(_choices_of(group.name))}")
     experiments = sorted(path.parent.name for path in shipped_folder("experiments").glob("*/experiment.yaml"))
     return "\n".join([*lines, f"  experiment: {', '.join(experiments) or 'none is shipped'}"])
 
@@ -174,9 +174,12 @@ def check_choices(arguments: Sequence[str]) -> None:
     """
     for argument in arguments:
         group, _, choice = argument.partition("=")
-        folder = shipped_folder("configs") / group
-        if choice == "null" and group.isidentifier() and folder.is_dir():
-            raise InputError(f"{argument}: choose one of {', '.join(sorted(p.stem for p in folder.glob('*.yaml')))}")
+        if choice == "null" and group.isidentifier() and _choices_of(group):
+            raise InputError(f"{argument}: choose one of {', '.join(_choices_of(group))}")
+
+
+def _choices_of(group: str) -> list[str]:
+    return sorted(path.stem for path in (shipped_folder("configs") / group).glob("*.yaml"))
 
 
 def explain_hydra_error(error: Exception, overrides: Sequence[str]) -> str:
@@ -202,8 +205,8 @@ def explain_hydra_error(error: Exception, overrides: Sequence[str]) -> str:
         return f"{wrong}: there is no such setting{_near(wrong, known)}; `task=... --cfg job` lists them all"
     must = re.search(r"You must specify '([^']+)'", text)
     if must:
-        names = sorted(path.stem for path in (shipped_folder("configs") / must.group(1)).glob("*.yaml"))
-        return f"give a {must.group(1)}: {must.group(1)}=NAME, one of {', '.join(names)}"
+        group = must.group(1)
+        return f"give a {group}: {group}=NAME, one of {', '.join(_choices_of(group))}"
     if isinstance(error, OverrideParseException):
         return (
             f"{error.override}: cannot be read as key=value; a value with spaces, ~ or other signs needs quotes of "
