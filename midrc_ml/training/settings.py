@@ -44,6 +44,8 @@ class Training:
         check_least(self, "training", epochs=1, batch_size=2, patience=0, weight_decay=0, warmup=0, clip_norm=0)
         if not 0 < self.lr < math.inf:
             raise InputError(f"training.lr is {self.lr!r}; it must be above 0")
+        if self.augmentation is not None and not hasattr(self.augmentation, "apply"):  # a class of one's own is welcome
+            raise InputError(f"training.augmentation is {self.augmentation!r}; give null, or settings of it by name")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -168,6 +168,7 @@ def test_mixed_precision_trains_on_a_gpu(tmp_path: Path) -> None:
         ({"epochs": "abc"}, "training.epochs is 'abc'; it must be a whole number"),
         ({"lr": "fast"}, "training.lr is 'fast'; it must be a number"),
         ({"lr": math.inf}, "training.lr is inf"),
+        ({"augmentation": "abc"}, "training.augmentation is 'abc'; give null, or settings of it by name"),
         ({"warmup": -0.1}, "training.warmup is -0.1; it must be at least 0"),
         ({"clip_norm": math.inf}, "training.clip_norm is inf; it must be a finite number"),
     ],
