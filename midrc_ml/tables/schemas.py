@@ -69,10 +69,14 @@ EVENT_KINDS = (
     "icu_stay",
     "ventilation",
     "death",
-    "condition",
+    "condition",  # a diagnosis
     "medication",
     "laboratory",
+    "observation",  # a symptom, a vital sign, an answer: everything else that was noted on a day
 )
+
+# Undated yes / no / unknown of a case: each may describe a time before or after any image.
+CASE_FLAGS = ("covid_ever", "icu_ever", "ventilated_ever", "died", "severe", "long_covid")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +101,7 @@ CASES = Table(
         text("ethnicity", allowed=ETHNICITY),
         number("age", low=0, high=AGE_OVER_89),  # years at the index event
         flag("age_over_89"),
-        flag("icu_ever"),  # undated: may describe a time before or after any image
-        flag("ventilated_ever"),
+        *(flag(name) for name in CASE_FLAGS),
         text("arrival_date"),  # YYYYMMDD of the first data batch, not a clinical date
     ),
 )
@@ -109,9 +112,12 @@ STUDIES = Table(
     columns=(
         text("study_id", required=True),
         text("case_id", required=True),
-        text("modality"),
-        text("description"),
+        text("modality"),  # DICOM modalities of its series, sorted and joined by commas
+        text("description"),  # StudyDescription: the site's own words
+        text("body_part"),  # DICOM BodyPartExamined, several joined by commas
         text("loinc"),
+        text("loinc_method"),  # LOINC's own words, e.g. XR.portable
+        text("loinc_system"),  # the part of the body by LOINC, e.g. Chest
         number("day"),
         number("age", low=0, high=AGE_OVER_89),  # years at imaging
         number("year"),
@@ -125,8 +131,11 @@ SERIES = Table(
         text("series_id", required=True),
         text("study_id", required=True),
         text("modality"),
-        text("view"),
+        text("view"),  # DICOM ViewPosition
         text("manufacturer"),
+        text("manufacturer_model"),
+        text("description"),
+        number("instances", low=0),
         text("file"),  # absolute path of a ZIP, a folder, or one image; missing where no file was found
     ),
 )
@@ -154,6 +163,7 @@ READINGS = Table(
         text("reader", required=True),
         text("name", required=True),
         number("value"),
+        text("category"),  # where the reading is a class, in the readers' words
         text("source"),
     ),
 )
