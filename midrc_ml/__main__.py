@@ -5,7 +5,10 @@ import sys
 
 from midrc_ml import __version__
 
-VERBS = {"train": "train one model for one task, evaluate it, and track it"}
+VERBS = {
+    "train": "train one model for one task, evaluate it, and track it",
+    "describe": "say what a cohort holds for a task, without touching a pixel",
+}
 
 
 def main() -> None:

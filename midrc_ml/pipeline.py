@@ -53,6 +53,7 @@ def train_and_evaluate(
     Raises:
         InputError: anything that the user can put right; what was done so far stays in `output_dir`.
     """
+    task.check_trainable()
     monitor = Monitor.of(training.monitor, task.metrics, lower_is_better=lower_is_better(training.monitor))
     folder = RunFolder(output_dir)
     with folder.running():

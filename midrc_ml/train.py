@@ -10,84 +10,21 @@ python -m midrc_ml.train --hydra-help                   Hydra's own flags
 
 import inspect
 import logging
-import os
 import sys
 from pathlib import Path
-from typing import NoReturn
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from midrc_ml.config import (
-    check_choices,
-    choices,
-    explain_hydra_error,
-    instantiated,
-    load_config,
-    make_places_absolute,
-    register,
-    save_config,
-    shareable_params,
-    shipped_folder,
-)
+from midrc_ml.command import run_composed
+from midrc_ml.config import instantiated, load_config, save_config, shareable_params
 from midrc_ml.errors import InputError
 
 log = logging.getLogger("midrc_ml.train")  # also where the module runs as __main__
 
-EXIT_INPUT = 2
-
 
 def main() -> None:
     """Run the verb with the process's arguments."""
-    register()
-    # argparse takes overrides in one piece only: `task=icu -m seed=0,1` becomes `-m task=icu seed=0,1`.
-    arguments = sorted(sys.argv[1:], key=_is_override)
-    if {"-h", "--help"} & set(arguments):  # Hydra's own would need a task, and twice the time
-        print(f"{__doc__}\n{choices()}")
-        return
-    sys.argv[1:] = arguments
-    # Hydra would otherwise print our errors itself, with two lines around them.
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    try:
-        check_choices(arguments)
-        folder = _resumed_folder(arguments)
-        if folder is not None:
-            _resume(folder)
-        else:
-            _composed()
-    except InputError as error:
-        _stop(str(error))
-    except HydraException as error:
-        _stop(explain_hydra_error(error, arguments))
-    except OmegaConfBaseException as error:
-        _stop(f"config: {' '.join(str(error).split())}")
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _stop(
-            f"{where}{error.strerror or error}; results go below paths.log_dir or into hydra.run.dir, decoded images "
-            f"below paths.cache_dir: give folders that can be written and have room"
-        )
-
-
-def _is_override(argument: str) -> bool:
-    return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
-
-
-@hydra.main(version_base="1.3", config_path=str(shipped_folder("configs")), config_name="train")
-def _composed(config: DictConfig) -> None:
-    output_dir = Path(HydraConfig.get().runtime.output_dir)
-    try:
-        make_places_absolute(config, base=HydraConfig.get().runtime.cwd)
-        _run(config, output_dir)
-    except InputError as error:
-        if HydraConfig.get().mode is RunMode.MULTIRUN:  # the other jobs of a sweep go on
-            log.error("error: %s", error)
-            raise
-        _stop(str(error))
+    run_composed(_run, doc=str(__doc__), config_name="train", instead=_resumed)
 
 
 def _run(config: DictConfig, output_dir: Path, *, resumed: bool = False) -> None:
@@ -104,6 +41,13 @@ def _run(config: DictConfig, output_dir: Path, *, resumed: bool = False) -> None
     if not resumed:
         save_config(config, output_dir)
     train_and_evaluate(**settings, output_dir=output_dir, params=shareable_params(config))
+
+
+def _resumed(arguments: list[str]) -> bool:
+    folder = _resumed_folder(arguments)
+    if folder is not None:
+        _resume(folder)
+    return folder is not None
 
 
 def _resumed_folder(arguments: list[str]) -> Path | None:
@@ -140,11 +84,6 @@ def _log_as_hydra_does(folder: Path) -> None:
     for handler in (plain, timed):
         logging.getLogger().addHandler(handler)
     logging.getLogger("midrc_ml").setLevel(logging.INFO)
-
-
-def _stop(sentence: str) -> NoReturn:
-    print(f"error: {sentence}", file=sys.stderr)
-    raise SystemExit(EXIT_INPUT)
 
 
 if __name__ == "__main__":

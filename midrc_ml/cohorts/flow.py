@@ -11,24 +11,30 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 NO_SITE = "Not Reported"
+EXCLUDED_FILE = "excluded.parquet"
 
 
 @dataclass
 class CohortFlow:
     """Collects the steps from the first table to the analysed studies; written as `cohort_flow.json`.
 
-    Every step names its unit, and what goes in equals what comes out plus what is excluded.
+    Every step names its unit, and what goes in equals what comes out plus what is excluded. unit: `study`, or
+    `case` where there are no studies. details: further tables of counts, by name. excluded: case_id, study_id, step
+    and reason of every row that was left out; it stays in the run's folder.
     """
 
     origin: str
+    unit: str = "study"
     notes: list[str] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
     labels: list[dict[str, Any]] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+    _left_out: list[pd.DataFrame] = field(default_factory=list)
 
     def step(self, name: str, before: pd.DataFrame, reasons: pd.Series) -> pd.DataFrame:
         """The rows of `before` without a reason to exclude them; the others are counted.
 
-        before: one row per study, with `site` and `case_id`. reasons: aligned with it, missing = stays in.
+        before: one row per unit, with `site` and `case_id`. reasons: aligned with it, missing = stays in.
         """
         excluded = reasons.notna().to_numpy()
         after = before[~excluded].reset_index(drop=True)
@@ -40,7 +46,7 @@ class CohortFlow:
         self.steps.append(
             {
                 "step": name,
-                "unit": "study",
+                "unit": self.unit,
                 "n_in": len(before),
                 "n_out": len(after),
                 "n_cases_out": int(after["case_id"].nunique()),
@@ -48,30 +54,63 @@ class CohortFlow:
                 "excluded": counts,
             }
         )
+        if excluded.any():
+            rows = before[excluded]
+            ids = {"case_id": rows["case_id"], "study_id": rows.get("study_id"), "step": name}
+            self._left_out.append(pd.DataFrame(ids, index=rows.index).assign(reason=reasons[excluded]))
         return after
 
-    def count_labels(self, studies: pd.DataFrame) -> None:
-        """Record the number of studies, cases and (for a 0/1 label) positives, by site."""
-        for value, rows in studies.groupby(_site(studies), sort=True):
-            entry: dict[str, Any] = {"site": value, "n": len(rows), "n_cases": int(rows["case_id"].nunique())}
-            if rows["label"].isin([0.0, 1.0]).all():
-                entry["n_positive"] = int((rows["label"] == 1).sum())
-            else:
-                entry["median"] = float(rows["label"].median())
-            self.labels.append(entry)
+    def not_applicable(self, name: str, why: str) -> None:
+        """Record that a step could not be taken, and why."""
+        self.steps.append({"step": name, "unit": self.unit, "not_applicable": why, "excluded": []})
+
+    @property
+    def taken(self) -> list[dict[str, Any]]:
+        """The steps that were taken."""
+        return [step for step in self.steps if "not_applicable" not in step]
+
+    def count_labels(self, rows: pd.DataFrame) -> None:
+        """Record the number of rows, cases and (for a 0/1 label) positives, by site."""
+        self.labels = label_counts(rows, "site")
 
     def as_dict(self) -> dict[str, Any]:
         """The whole flow, ready for JSON."""
-        return {"origin": self.origin, "notes": self.notes, "steps": self.steps, "labels_by_site": self.labels}
+        return {
+            "origin": self.origin,
+            "unit": self.unit,
+            "notes": self.notes,
+            "steps": self.steps,
+            "labels_by_site": self.labels,
+            **self.details,
+        }
 
     def save(self, path: Path) -> None:
-        """Write the flow as JSON."""
+        """Write the flow as JSON, and beside it the ids of what was left out."""
         path.write_text(json.dumps(self.as_dict(), indent=2) + "\n", encoding="utf-8")
+        if self._left_out:
+            everything = pd.concat(self._left_out, ignore_index=True)
+            everything.to_parquet(path.with_name(EXCLUDED_FILE), index=False)
+
+
+def label_counts(rows: pd.DataFrame, column: str) -> list[dict[str, Any]]:
+    """For each value of `column`: rows, cases, and positives (0/1 label) or the median; the value under its name."""
+    is_binary = bool(rows["label"].isin([0.0, 1.0]).all())
+    counts = []
+    for value, group in rows.groupby(rows[column].fillna(NO_SITE).astype("str"), sort=True):
+        entry: dict[str, Any] = {column: value, "n": len(group), "n_cases": int(group["case_id"].nunique())}
+        if is_binary:
+            entry["n_positive"] = int((group["label"] == 1).sum())
+        else:
+            entry["median"] = float(group["label"].median())
+        counts.append(entry)
+    return counts
 
 
 def reason_where(holds: ArrayLike, reason: str, index: pd.Index) -> pd.Series:
-    """`reason` where `holds`, missing elsewhere: what `CohortFlow.step` takes."""
-    return pd.Series([reason if hold else None for hold in np.asarray(holds, dtype=bool)], index=index, dtype=object)
+    """`reason` where `holds` (a missing value does not), missing elsewhere: what `CohortFlow.step` takes."""
+    reasons = np.full(len(index), None, dtype=object)
+    reasons[pd.Series(holds, dtype="boolean").fillna(False).to_numpy(dtype=bool)] = reason
+    return pd.Series(reasons, index=index, dtype=object)
 
 
 def _site(frame: pd.DataFrame) -> pd.Series:

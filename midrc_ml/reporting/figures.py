@@ -22,10 +22,13 @@ _NUM_BINS = 8
 
 def flow_diagram(flow: Mapping[str, Any], path: Path) -> None:
     """The cohort flow: what stays in down the left, what is excluded, with reasons, on the right."""
-    steps = [step for step in flow["steps"] if step["excluded"] or step is flow["steps"][-1]]
-    first = flow["steps"][0]
-    boxes = [f"{first['n_in']:,} studies\n{flow['origin']}"]
-    boxes += [f"{step['n_out']:,} studies, {step['n_cases_out']:,} cases\n{step['step']}" for step in steps]
+    taken = [step for step in flow["steps"] if "not_applicable" not in step]
+    steps = [step for step in taken if step["excluded"] or step is taken[-1]]
+    by_case = flow["unit"] == "case"
+    boxes = [f"{taken[0]['n_in']:,} {'cases' if by_case else 'studies'}\n{flow['origin']}"]
+    for step in steps:
+        studies = "" if by_case else f"{step['n_out']:,} studies, "
+        boxes.append(f"{studies}{step['n_cases_out']:,} cases\n{step['step']}")
     heights = [0.75] + [max(0.75, 0.28 * len(step["excluded"]) + 0.25) for step in steps]
     total = sum(heights) + 0.45 * len(steps)
     figure, axes = plt.subplots(figsize=(10.5, total + 0.3), dpi=_DPI)

@@ -82,6 +82,7 @@ class Report:
         steps = [
             {**step, "reasons": "; ".join(f"{entry['n']} {entry['reason']}" for entry in step["excluded"]) or "-"}
             for step in self.flow["steps"]
+            if "not_applicable" not in step
         ]
         methods = sorted({row["method"] for row in test_rows if row["method"]})
         return {

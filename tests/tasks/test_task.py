@@ -195,7 +195,7 @@ def test_the_definition_changes_with_version_window_rule_and_selection() -> None
 
 
 def test_a_kind_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(InputError, match="task icu: kind is 'binnary'; it must be binary or regression"):
+    with pytest.raises(InputError, match="task icu: kind is 'binnary'; it must be one of binary, multiclass"):
         icu_task(kind="binnary")
 
 
@@ -203,3 +203,37 @@ def test_a_kind_that_does_not_exist_is_refused() -> None:
 def test_a_task_without_metrics_is_refused(metrics: dict | None) -> None:
     with pytest.raises(InputError, match=f"task icu: metrics is {metrics}; name at least one, the headline first"):
         icu_task(metrics=metrics)
+
+
+def test_a_kind_without_a_loss_is_described_but_not_trained() -> None:
+    task = icu_task(kind="time_to_event", metrics={})
+    with pytest.raises(InputError, match=r"task=icu is of kind time_to_event: models are trained for binary, ordinal"):
+        task.check_trainable()
+    icu_task().check_trainable()
+
+
+@pytest.mark.parametrize(("kind", "classes"), [("multiclass", ["one"]), ("binary", ["a", "b"])])
+def test_a_multiclass_task_names_its_classes_and_no_other_does(kind: str, classes: list[str]) -> None:
+    with pytest.raises(InputError, match="names its classes, at least two"):
+        icu_task(kind=kind, classes=classes, metrics={"auroc": auroc})
+
+
+def test_the_time_of_a_time_to_event_task_stands_beside_its_label() -> None:
+    def rule(tables: Tables, rows: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({"label": 1.0, "time": rows["day"] + 2, "missing": None, "excluded": None})
+
+    cases = pd.DataFrame({"case_id": ["c"], "patient_id": ["c"]})
+    tables = tables_of(cases, pd.DataFrame({"study_id": ["s"], "case_id": ["c"], "day": [3.0]}))
+    task = icu_task(kind="time_to_event", label=rule, needs=["cases"], metrics={})
+    assert task.labelled_studies(tables, CohortFlow(origin="test"))["time"].tolist() == [5.0]
+
+
+def test_training_needs_studies_even_where_the_question_does_not() -> None:
+    cases = pd.DataFrame({"case_id": ["c"], "patient_id": ["c"], "icu_ever": [True]})
+    tables = Tables.checked(origin="test", cases=cases, absent={"studies": "nowhere", "series": "nowhere"})
+    task = icu_task(label=partial(flag, column="icu_ever"), needs=["cases"])
+    with pytest.raises(InputError, match=r"task=icu needs studies \(nowhere\), series \(nowhere\)"):
+        task.labelled_studies(tables, CohortFlow(origin="test"))
+    flow = CohortFlow(origin="test")
+    assert task.labelled_studies(tables, flow, image_files="if any")["study_id"].tolist() == ["c"]
+    assert flow.unit == "case"

@@ -1,0 +1,82 @@
+"""Say what a cohort holds for a task, without touching a pixel: who is in, who is out and why, labels, split, power.
+
+python -m midrc_ml.describe task=icu                                           the synthetic demo cohort
+python -m midrc_ml.describe task=icu cohort=midrc cohort.root=/data/midrc
+python -m midrc_ml.describe task=icu_ever cohort=midrc cohort.root=FOLDER      a case table alone is enough
+python -m midrc_ml.describe task=covid split=leave_one_site_out split.site=419639
+
+Writes `cohort_flow.json`, `flow.png`, `excluded.parquet` (ids and reasons of what is left out) and the split into
+the folder that it prints, and needs neither torch nor images.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from midrc_ml.command import run_composed
+from midrc_ml.config import instantiated, save_config
+from midrc_ml.errors import InputError
+
+log = logging.getLogger("midrc_ml.describe")
+
+_USED = ("cohort", "task", "split", "fairness")
+
+
+def main() -> None:
+    """Run the verb with the process's arguments."""
+    run_composed(_run, doc=str(__doc__), config_name="describe")
+
+
+def _run(config: DictConfig, output_dir: Path) -> None:
+    used = OmegaConf.masked_copy(config, list(_USED))
+    made = instantiated(used)
+    save_config(config, output_dir)
+    describe(**made, output_dir=output_dir)
+
+
+def describe(*, cohort: Any, task: Any, split: Any, fairness: Any, output_dir: Path) -> dict[str, Any]:
+    """Describe `task` on `cohort`, print it, and write it into `output_dir`; what was written as JSON.
+
+    The arguments are the objects of the config groups of the same names.
+
+    Raises:
+        InputError: nothing to read, a table that the task needs is absent, or no study has a label.
+    """
+    from midrc_ml.cohorts.flow import CohortFlow
+    from midrc_ml.reporting.description import describe_labels, describe_split, describe_tables, text_of
+    from midrc_ml.reporting.figures import flow_diagram
+    from midrc_ml.splits.manifest import Manifest
+
+    tables = cohort.read()
+    flow = CohortFlow(origin=tables.origin)
+    flow.details["tables"] = describe_tables(tables)
+    problem = None
+    try:
+        rows = task.labelled_studies(tables, flow, image_files="if any")
+        flow.count_labels(rows)
+        flow.details |= describe_labels(tables, task, rows)
+        rows = split.assign(rows)
+        manifest = Manifest.of(rows, {**task.definition, "cohort": dict(cohort.query), **split.query})
+        flow.details["split_sha256"] = manifest.sha256
+        flow.details |= describe_split(task, rows, fairness.columns)
+        manifest.check_pinned(split.sha256)
+        manifest.save(output_dir)
+        manifest.check_classes(task.kind)
+    except InputError as error:
+        problem = error  # what was counted until then is shown all the same
+    flow.save(output_dir / "cohort_flow.json")
+    if flow.taken:
+        flow_diagram(flow.as_dict(), output_dir / "flow.png")
+    log.info("%s", text_of(flow.as_dict(), question=f"task={task.name}, version {task.version}: {task.question}"))
+    if tables.synthetic:
+        log.info("Synthetic: no patient stands behind any row.")
+    log.info("Written: %s", output_dir)
+    if problem is not None:
+        raise problem
+    return flow.as_dict()
+
+
+if __name__ == "__main__":
+    main()
