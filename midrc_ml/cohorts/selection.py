@@ -15,6 +15,7 @@ from midrc_ml.cohorts.exam import CHEST, is_of_body_part, is_portable
 from midrc_ml.cohorts.flow import CohortFlow, reason_where
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.errors import InputError, check_kinds
+from midrc_ml.tables.keys import is_among
 from midrc_ml.tables.schemas import CASE_FLAGS, EVENT_KINDS
 
 # MIDRC's sequestration bands (MIDRC/Stratified_Sampling); the upper bound is exclusive.
@@ -100,7 +101,7 @@ def select_studies(
 
     series = tables.series[tables.series["modality"].isin(list(selection.modalities))]
     wanted = " or ".join(selection.modalities)
-    has_modality = studies["study_id"].isin(series["study_id"])
+    has_modality = is_among(studies["study_id"], series["study_id"])
     studies = flow.step(
         f"has a {wanted} series", studies, reason_where(~has_modality, f"no {wanted} series", studies.index)
     )
@@ -111,7 +112,7 @@ def select_studies(
         if selection.unknown_view:
             allowed |= series["view"].isna()
         series = series[allowed]
-        has_view = studies["study_id"].isin(series["study_id"])
+        has_view = is_among(studies["study_id"], series["study_id"])
         words = " or ".join(selection.views)
         studies = flow.step("frontal", studies, reason_where(~has_view, f"no {words} view", studies.index))
     if selection.portable is not None:
@@ -120,13 +121,13 @@ def select_studies(
 
     with_file = series[series["file"].notna()]
     if image_files == "needed" or len(with_file):
-        has_file = studies["study_id"].isin(with_file["study_id"])
+        has_file = is_among(studies["study_id"], with_file["study_id"])
         studies = flow.step("has an image file", studies, reason_where(~has_file, "no image file found", studies.index))
     else:
         flow.not_applicable("has an image file", "no image file is there: tables alone")
         with_file = series
 
-    with_file = with_file[with_file["study_id"].isin(studies["study_id"])]
+    with_file = with_file[is_among(with_file["study_id"], studies["study_id"])]
     ordered = with_file.assign(no_view=with_file["view"].isna()).sort_values(["study_id", "no_view", "series_id"])
     first = ordered.drop_duplicates("study_id")
     if unused := len(ordered) - len(studies):
