@@ -1,5 +1,6 @@
 """Figures of a run, as PNG files. They name nobody; in a small part a step of the ROC curve may be one study."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from matplotlib.patches import FancyBboxPatch
 BLUE, GREY, RED = "#1f5fa8", "#5c6670", "#b3362b"
 _DPI = 110
 _NUM_BINS = 8
+_SITES_DRAWN = 4
+_BOX_CHARACTERS = 76
 
 
 def flow_diagram(flow: Mapping[str, Any], path: Path) -> None:
-    """The cohort flow: what stays in down the left, what is excluded, with reasons, on the right."""
+    """The cohort flow: what stays in down the left, what is excluded, with reasons and sites, on the right."""
     taken = [step for step in flow["steps"] if "not_applicable" not in step]
     steps = [step for step in taken if step["excluded"] or step is taken[-1]]
     by_case = flow["unit"] == "case"
@@ -29,7 +32,8 @@ def flow_diagram(flow: Mapping[str, Any], path: Path) -> None:
     for step in steps:
         studies = "" if by_case else f"{step['n_out']:,} studies, "
         boxes.append(f"{studies}{step['n_cases_out']:,} cases\n{step['step']}")
-    heights = [0.75] + [max(0.75, 0.28 * len(step["excluded"]) + 0.25) for step in steps]
+    excluded = [[line for entry in step["excluded"] for line in _reason_lines(entry)] for step in steps]
+    heights = [0.75] + [max(0.75, 0.2 * len(lines) + 0.3) for lines in excluded]
     total = sum(heights) + 0.45 * len(steps)
     figure, axes = plt.subplots(figsize=(10.5, total + 0.3), dpi=_DPI)
     axes.set(xlim=(0, 10.5), ylim=(0, total))
@@ -39,8 +43,7 @@ def flow_diagram(flow: Mapping[str, Any], path: Path) -> None:
         middle = top - height / 2
         _box(axes, 0.05, middle - 0.33, 3.6, 0.66, words, BLUE)
         if position:
-            excluded = steps[position - 1]["excluded"]
-            lines = [f"{entry['n']:,}  {entry['reason']}" for entry in excluded]
+            lines = excluded[position - 1]
             axes.annotate(
                 "", (1.85, middle + 0.35), (1.85, top + 0.52), arrowprops={"arrowstyle": "-|>", "color": GREY}
             )
@@ -49,6 +52,16 @@ def flow_diagram(flow: Mapping[str, Any], path: Path) -> None:
                 axes.annotate("", (4.16, middle), (3.68, middle), arrowprops={"arrowstyle": "-|>", "color": GREY})
         top -= height + 0.45
     _save(figure, path)
+
+
+def _reason_lines(entry: Mapping[str, Any]) -> list[str]:
+    """How many, why, and at which sites; a line that is too long for its box goes on below."""
+    sites = sorted(entry["by_site"].items(), key=lambda item: -item[1])
+    shown = ", ".join(f"{site}: {n:,}" for site, n in sites[:_SITES_DRAWN])
+    more = f", {len(sites) - _SITES_DRAWN} more sites" if len(sites) > _SITES_DRAWN else ""
+    return textwrap.wrap(
+        f"{entry['n']:,}  {entry['reason']} ({shown}{more})", _BOX_CHARACTERS, subsequent_indent="      "
+    )
 
 
 def learning_curves(history: Sequence[Mapping[str, Any]], monitor: str, path: Path) -> None:
