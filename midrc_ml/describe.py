@@ -5,8 +5,9 @@ python -m midrc_ml.describe task=icu cohort=midrc cohort.root=/data/midrc
 python -m midrc_ml.describe task=icu_ever cohort=midrc cohort.root=FOLDER      a case table alone is enough
 python -m midrc_ml.describe task=covid split=leave_one_site_out split.site=419639
 
-Writes `cohort_flow.json`, `flow.png`, `excluded.parquet` (ids and reasons of what is left out) and the split into
-the folder that it prints, and needs neither torch nor images.
+Writes `cohort_flow.json`, `flow.png`, `excluded.parquet` (ids and reasons of what is left out),
+`series_of_no_study.parquet` where there are any, and the split into the folder that it prints. It needs neither torch
+nor images.
 """
 
 import logging
@@ -45,13 +46,22 @@ def describe(*, cohort: Any, task: Any, split: Any, fairness: Any, output_dir: P
         InputError: nothing to read, a table that the task needs is absent, or no study has a label.
     """
     from midrc_ml.cohorts.flow import CohortFlow
-    from midrc_ml.reporting.description import describe_labels, describe_split, describe_tables, text_of
+    from midrc_ml.reporting.description import (
+        describe_labels,
+        describe_split,
+        describe_tables,
+        series_of_no_study,
+        text_of,
+    )
     from midrc_ml.reporting.figures import flow_diagram
     from midrc_ml.splits.manifest import Manifest
 
     tables = cohort.read()
     flow = CohortFlow(origin=tables.origin)
     flow.details["tables"] = describe_tables(tables)
+    strays = series_of_no_study(tables)
+    if len(strays):
+        strays.to_parquet(output_dir / "series_of_no_study.parquet", index=False)
     problem = None
     try:
         rows = task.labelled_studies(tables, flow, image_files="if any")

@@ -129,6 +129,17 @@ def test_what_is_printed_and_what_is_written_agree(tmp_path: Path) -> None:
     assert "c00" not in text
 
 
+def test_an_image_of_no_study_is_counted_and_listed(tmp_path: Path) -> None:
+    given = cohort(studies=True)
+    given.tables.series.loc[[0, 5], "study_id"] = "of no study"
+    flow = run(given, tmp_path)
+    assert flow["tables"]["rows"]["series of no study"] == 2
+    listed = pd.read_parquet(tmp_path / "series_of_no_study.parquet")
+    assert listed["series_id"].tolist() == ["c00-0", "c02-1"]
+    reasons = {entry["reason"]: entry["n"] for step in flow["steps"] for entry in step["excluded"]}
+    assert reasons["no CR or DX series"] == 2
+
+
 def test_a_table_that_is_needed_and_absent_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"task=flagged needs studies \(from the imaging_study node\)"):
         run(cohort(studies=False), tmp_path, needs=["cases", "studies"])

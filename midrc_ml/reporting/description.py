@@ -11,6 +11,7 @@ from midrc_ml.cohorts.reader import Tables
 from midrc_ml.cohorts.selection import GROUP_COLUMNS, NOT_REPORTED
 from midrc_ml.evaluation.power import TYPICAL_AUROC, half_width, smallest_gap
 from midrc_ml.splits.manifest import PARTS
+from midrc_ml.tables.keys import is_among
 from midrc_ml.tables.schemas import CASE_FLAGS, EVENT_KINDS
 from midrc_ml.tasks.task import Task
 
@@ -37,6 +38,7 @@ def describe_tables(tables: Tables) -> dict[str, Any]:
             "studies": len(tables.studies),
             "series": len(tables.series),
             "series with an image file": int(tables.series["file"].notna().sum()),
+            "series of no study": len(series_of_no_study(tables)),
         },
         "events": _counts(tables.events["kind"]),
         "readings": _counts(tables.readings["name"]),
@@ -47,6 +49,12 @@ def describe_tables(tables: Tables) -> dict[str, Any]:
         },
         "absent": dict(tables.absent),
     }
+
+
+def series_of_no_study(tables: Tables) -> pd.DataFrame:
+    """Series on record, or images on disk, whose study is in no studies table: series_id, study_id, modality, file."""
+    series = tables.series[~is_among(tables.series["study_id"], tables.studies["study_id"])]
+    return series[["series_id", "study_id", "modality", "file"]]
 
 
 def describe_labels(tables: Tables, task: Task, rows: pd.DataFrame) -> dict[str, Any]:
