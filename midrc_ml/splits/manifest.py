@@ -11,6 +11,7 @@ import pandas as pd
 from midrc_ml.errors import InputError
 
 PARTS = ("train", "validation", "test")
+_REMEDY = "use a larger cohort, other split settings or another split.seed"
 COLUMNS = ("patient_id", "case_id", "study_id", "part", "label")
 
 
@@ -26,18 +27,23 @@ class Manifest:
         """The manifest of studies that have a `part`.
 
         Raises:
-            InputError: a patient in two parts, a study twice, or an unknown part.
+            InputError: a patient in two parts, a study twice, a case of two patients, or an unknown part.
         """
         rows = studies[list(COLUMNS)].sort_values(["patient_id", "study_id"]).reset_index(drop=True)
         unknown = sorted(set(rows["part"]) - set(PARTS))
         if unknown:
             raise InputError(f"split: unknown part {', '.join(map(repr, unknown))}; parts are {', '.join(PARTS)}")
-        twice = int(rows["study_id"].duplicated().sum())
-        if twice:
-            raise InputError(f"split: {twice} studies stand in it more than once; a study belongs to one part")
-        parts = rows.groupby("patient_id")["part"].nunique()
-        if (parts > 1).any():
-            count = int((parts > 1).sum())
+        repeated = rows[rows["study_id"].duplicated(keep=False)]
+        if len(repeated):
+            studies_twice = repeated["study_id"].nunique()
+            shared = int((repeated.groupby("study_id")["patient_id"].nunique() > 1).sum())
+            also = f", {shared} of them under two patients" if shared else ""
+            raise InputError(
+                f"split: {studies_twice} studies stand in it more than once{also}; a study belongs to one part"
+            )
+        if count := _with_several(rows, "case_id", "patient_id"):
+            raise InputError(f"split: {count} cases are of more than one patient; a case id is one patient's")
+        if count := _with_several(rows, "patient_id", "part"):
             raise InputError(f"split: {count} patients are in more than one part; a patient belongs to one part only")
         return cls(rows=rows, about=about)
 
@@ -45,11 +51,9 @@ class Manifest:
     def sha256(self) -> str:
         """SHA-256 over the sorted rows and what they are about."""
         digest = hashlib.sha256(json.dumps(self.about, sort_keys=True, default=str).encode())
-        for row in self.rows.itertuples(index=False):
-            digest.update(
-                "\x1f".join([row.patient_id, row.case_id, row.study_id, row.part, repr(float(row.label))]).encode()
-            )
-            digest.update(b"\n")
+        texts = [self.rows[column].tolist() for column in COLUMNS[:-1]]
+        labels = [repr(float(label)) for label in self.rows["label"].tolist()]
+        digest.update("".join(["\x1f".join(row) + "\n" for row in zip(*texts, labels, strict=True)]).encode())
         return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
@@ -58,15 +62,15 @@ class Manifest:
         Raises:
             InputError: the folder holds a manifest with another hash.
         """
-        path = folder / "split.sha256"
-        known = path.read_text().strip() if path.exists() else self.sha256
-        if known != self.sha256:
+        path, sha256 = folder / "split.sha256", self.sha256
+        known = path.read_text().strip() if path.exists() else sha256
+        if known != sha256:
             raise InputError(
-                f"the split in {folder} has SHA-256 {known[:12]}..., now made {self.sha256[:12]}...: the cohort, "
+                f"the split in {folder} has SHA-256 {known[:12]}..., now made {sha256[:12]}...: the cohort, "
                 f"the task or the split settings have changed since; start a new run"
             )
         self.rows.to_parquet(folder / "split.parquet", index=False)
-        path.write_text(self.sha256 + "\n")
+        path.write_text(sha256 + "\n")
 
     def check_pinned(self, sha256: str | None) -> None:
         """Refuse where the configuration pins another manifest."""
@@ -77,13 +81,38 @@ class Manifest:
             )
 
     def check_classes(self, kind: str) -> None:
-        """Refuse a part that is empty or, for a binary task, has one class only."""
-        for part in PARTS:
-            labels = self.rows.loc[self.rows["part"] == part, "label"]
-            if labels.empty:
-                raise InputError(f"split: the {part} part is empty; use a larger cohort or another split.fractions")
-            if kind == "binary" and labels.nunique() < 2:
+        """Refuse parts that a task of this kind can neither be trained nor scored on.
+
+        No part may be empty. `binary`: both classes in each part. `multiclass`: every class in train, two or more in
+        the other parts. `time_to_event`: an event in each part. `ordinal` and `regression`: no more.
+
+        Raises:
+            InputError: naming the part.
+        """
+        labels = {part: self.rows.loc[self.rows["part"] == part, "label"] for part in PARTS}
+        for part, of_part in labels.items():
+            if of_part.empty:
+                raise InputError(f"split: the {part} part is empty; use a larger cohort or other split settings")
+            if kind in ("binary", "multiclass") and of_part.nunique() < 2:
+                needs = "both classes" if kind == "binary" else "two classes or more"
                 raise InputError(
-                    f"split: all {len(labels)} studies of the {part} part have label {labels.iloc[0]:g}; a binary task "
-                    f"needs both classes in each part: use a larger cohort, other split.fractions or another split.seed"
+                    f"split: all {len(of_part)} studies of the {part} part have label {of_part.iloc[0]:g}; "
+                    f"a {kind} task needs {needs} in each part: {_REMEDY}"
                 )
+            if kind == "time_to_event" and not of_part.eq(1).any():
+                raise InputError(
+                    f"split: in none of the {len(of_part)} studies of the {part} part was the event seen; "
+                    f"a time_to_event task needs one in each part: {_REMEDY}"
+                )
+        unseen = sorted(set(self.rows["label"]) - set(labels["train"]))
+        if kind == "multiclass" and unseen:
+            raise InputError(
+                f"split: the train part has no study of class {', '.join(f'{label:g}' for label in unseen)}, which "
+                f"other parts have; a model cannot learn it: {_REMEDY}"
+            )
+
+
+def _with_several(rows: pd.DataFrame, key: str, value: str) -> int:
+    """How many values of `key` stand with more than one of `value`."""
+    keys = rows.drop_duplicates([key, value])[key]
+    return int(keys[keys.duplicated()].nunique())

@@ -1,47 +1,16 @@
 import math
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
+from example_studies import FRACTIONS, one_study_each, parts_of, studies_of
+from pandas.testing import assert_frame_equal
 
+from midrc_ml.cohorts.flow import CohortFlow
 from midrc_ml.errors import InputError
-from midrc_ml.splits.by_patient import ByPatient, PublishedTest
+from midrc_ml.splits.by_patient import ByPatient, Partitions, assign_parts
 from midrc_ml.splits.manifest import Manifest
-
-FRACTIONS = {"train": 0.6, "validation": 0.15, "test": 0.25}
-
-
-def studies_of(num_patients: int, *, seed: int = 0) -> pd.DataFrame:
-    """One to four studies a patient, each tenth patient under two case ids."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for i in range(num_patients):
-        of = {
-            "patient_id": f"p{i}",
-            "site": rng.choice(["A", "B"]),
-            "sex": rng.choice(["Female", "Male"]),
-            "age_band": "50-64",
-        }
-        for j in range(int(rng.integers(1, 5))):
-            case_id = f"MIDRC-RICORD-1A-p{i}" if i % 10 == 0 and j % 2 else f"p{i}"
-            rows.append({**of, "case_id": case_id, "study_id": f"p{i}-{j}", "label": float(rng.random() < 0.2)})
-    return pd.DataFrame(rows)
-
-
-def parts_of(split: ByPatient | PublishedTest, studies: pd.DataFrame) -> dict[str, str]:
-    return split.assign(studies).drop_duplicates("patient_id").set_index("patient_id")["part"].to_dict()
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_patient_never_in_two_parts_also_under_two_case_ids(seed: int) -> None:
-    studies = studies_of(100, seed=seed)
-    two_ids = studies.groupby("patient_id")["case_id"].nunique() == 2
-    assert two_ids.any()
-    split = ByPatient(seed=seed).assign(studies)
-    assert (split.groupby("patient_id")["part"].nunique() == 1).all()
-    assert set(split["part"]) == {"train", "validation", "test"}
-    assert len(split) == len(studies)
 
 
 def test_row_order_and_index_change_no_part_and_no_hash() -> None:
@@ -78,12 +47,12 @@ def test_parts_have_their_shares_of_the_patients(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_every_stratum_is_divided_alike(seed: int) -> None:
-    studies = studies_of(400)
+    studies = studies_of(600)
     split = ByPatient(seed=seed).assign(studies)
     label = split.groupby("patient_id")["label"].max()
     patients = split.drop_duplicates("patient_id").set_index("patient_id").assign(label=label)
     strata = patients.groupby(["label", "site", "sex"])
-    assert len(strata) == 8
+    assert len(strata) == 12
     for _, rows in strata:
         for part, fraction in FRACTIONS.items():
             # Strata are dealt one after another, so that a rounding of one goes on in the next: never 2 patients off.
@@ -155,51 +124,108 @@ def test_settings_of_a_wrong_kind_are_refused(wrong: dict, words: str) -> None:
         ByPatient(**wrong)
 
 
+@pytest.mark.parametrize("num_classes", [3, 8])
+def test_each_class_of_several_is_a_stratum_of_its_own(num_classes: int) -> None:
+    # Quarters would take the three rare classes for one.
+    labels = [0.0] * 200 + [float(name) for name in range(1, num_classes) for _ in range(20)]
+    split = ByPatient(stratify=["label"]).assign(one_study_each(label=labels))
+    for _, rows in split.groupby("label"):
+        for part, fraction in FRACTIONS.items():
+            assert abs((rows["part"] == part).sum() - len(rows) * fraction) < 2
+
+
+def test_half_points_are_numbers_and_are_stratified_in_quarters() -> None:
+    labels = [value / 2 for value in range(5) for _ in range(40)]
+    split = ByPatient(stratify=["label"]).assign(one_study_each(label=labels))
+    for quarter in (slice(0, 80), slice(80, 120), slice(120, 160), slice(160, 200)):  # up to 0.5, 1, 1.5, 2
+        rows = split.iloc[quarter]
+        assert abs((rows["part"] == "test").sum() - len(rows) * 0.25) < 2
+
+
+def test_a_partition_is_the_same_whenever_it_is_asked_for_and_no_other() -> None:
+    studies = studies_of(100)
+    partitions = [parts_of(Partitions(partition=number), studies) for number in (0, 1, 17)]
+    assert parts_of(Partitions(partition=17), studies) == partitions[2]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert sum(partitions[one][name] != partitions[other][name] for name in partitions[0]) > 20
+    assert parts_of(Partitions(partition=17, seed=1), studies) != partitions[2]
+    assert Partitions(partition=1).query != Partitions(partition=0).query
+
+
+@pytest.mark.parametrize("partition", range(3))
+def test_each_partition_has_its_shares_of_the_patients(partition: int) -> None:
+    parts = pd.Series(parts_of(Partitions(partition=partition), studies_of(400))).value_counts()
+    for part, fraction in FRACTIONS.items():
+        assert abs(parts[part] - 400 * fraction) <= 1
+
+
+def test_every_stratum_of_a_partition_is_divided_alike() -> None:
+    studies = one_study_each(label=[0.0] * 320 + [1.0] * 80)
+    for partition in range(5):
+        split = Partitions(partition=partition, stratify=["label"]).assign(studies)
+        for _, rows in split.groupby("label"):
+            for part, fraction in FRACTIONS.items():
+                assert abs((rows["part"] == part).sum() - len(rows) * fraction) < 3
+
+
+def test_who_is_alone_in_a_stratum_is_in_another_part_in_other_partitions() -> None:
+    # Twenty strata of one patient each: places that never moved would give twenty test parts at most, each in the
+    # same company, and a fixed place would give one.
+    studies = one_study_each(site=[f"S{i}" for i in range(20)])
+    parts = pd.DataFrame([parts_of(Partitions(partition=number, stratify=["site"]), studies) for number in range(30)])
+    assert ((parts == "test").sum() == 0).sum() == 0
+    assert ((parts == "train").sum() == 0).sum() == 0
+    test_parts = {tuple(row[row == "test"].index) for _, row in parts.iterrows()}
+    assert len(test_parts) == 30
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"validation": "abc"}, "split.validation is 'abc'; it must be a number"),
-        ({"validation": 2}, "split.validation is 2; it must be above 0 and below 1"),
-        ({"validation": math.nan}, "split.validation is nan; it must be above 0 and below 1"),
-        ({"stratify": "label"}, r"split.stratify is 'label'; give a list: \[label\]"),
+        ({"partition": -1}, "split.partition is -1; it must be at least 0"),
+        ({"partition": 0.5}, "split.partition is 0.5; it must be a whole number"),
+        ({"fractions": {"train": 0.5, "test": 0.4}}, "split.fractions is .* add up to 1"),
     ],
 )
-def test_settings_of_a_published_test_that_make_no_sense_are_refused(wrong: dict, words: str) -> None:
+def test_settings_of_partitions_that_make_no_sense_are_refused(wrong: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        PublishedTest(test_ids="ids.txt", **wrong)
+        Partitions(**wrong)
 
 
-def published(tmp_path: Path, *ids: str, **settings) -> PublishedTest:
-    (tmp_path / "ids.txt").write_text("\n".join(ids) + "\n")
-    return PublishedTest(test_ids=str(tmp_path / "ids.txt"), stratify=["label"], **settings)
+def test_a_column_to_stratify_by_that_is_not_there_is_refused_with_those_that_are() -> None:
+    for split in (ByPatient(stratify=["label", "zip"]), Partitions(stratify=["label", "zip"])):
+        with pytest.raises(
+            InputError, match=r"split.stratify is zip, which the studies do not have; columns are .*patient_id, "
+        ):
+            split.assign(studies_of(10))
 
 
-def test_the_test_part_is_the_published_list_and_nothing_else(tmp_path: Path) -> None:
-    studies = studies_of(100).sample(frac=1, random_state=1)
-    listed = sorted(studies.loc[studies["patient_id"].isin([f"p{i}" for i in range(25)]), "study_id"])
-    for seed in (0, 1):
-        split = published(tmp_path, *listed, seed=seed).assign(studies)
-        assert sorted(split.loc[split["part"] == "test", "study_id"]) == listed
-        assert (split.groupby("patient_id")["part"].nunique() == 1).all()
-        others = split[split["part"] != "test"].drop_duplicates("patient_id")["part"].value_counts()
-        assert abs(others["validation"] - 75 * 0.15) <= 1
-        assert others.sum() == 75
+class _LeavesOut:
+    sha256 = None
+    left_out = "not today"
+    query: ClassVar = {"split": "mine"}
+
+    def assign(self, studies: pd.DataFrame) -> pd.DataFrame:
+        return ByPatient().assign(studies[studies["site"] == "A"])
+
+    def notes(self, studies: pd.DataFrame) -> list[str]:
+        return [f"{len(studies)} were there"]
 
 
-def test_a_published_list_that_cuts_through_a_patient_is_refused(tmp_path: Path) -> None:
-    studies = pd.DataFrame(
-        {"patient_id": ["p", "p", "q"], "case_id": ["p", "RICORD-p", "q"], "study_id": list("abc"), "label": 0.0}
-    )
-    with pytest.raises(InputError, match="puts 1 patients into test and elsewhere"):
-        published(tmp_path, "a").assign(studies)
+def test_what_a_split_leaves_out_is_counted_with_its_reason_and_its_notes_stand_in_the_flow() -> None:
+    studies, flow = studies_of(60), CohortFlow(origin="here")
+    kept = assign_parts(_LeavesOut(), studies, flow)
+    left_out = studies[studies["site"] != "A"]
+    step = flow.as_dict()["steps"][-1]
+    assert (step["step"], step["n_in"], step["n_out"]) == ("in the split", len(studies), len(kept))
+    (excluded,) = step["excluded"]
+    assert (excluded["reason"], excluded["n"]) == ("not today", len(left_out))
+    assert excluded["by_site"] == left_out["site"].value_counts().to_dict()
+    assert flow.notes == [f"{len(studies)} were there"]
 
 
-def test_a_published_id_without_a_study_is_refused_and_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"lists 3 studies, 2 of which are not among the .* \(e.g. x, y\)"):
-        published(tmp_path, "p0-0", "x", "y").assign(studies_of(10))
-
-
-@pytest.mark.parametrize("path", [None, "", "nowhere.txt"])
-def test_a_published_list_that_is_no_file_is_refused(path: str | None) -> None:
-    with pytest.raises(InputError, match="which is not a file; give the published list"):
-        PublishedTest(test_ids=path).assign(studies_of(10))
+def test_a_split_that_leaves_nobody_out_adds_no_step() -> None:
+    flow = CohortFlow(origin="here")
+    assert_frame_equal(assign_parts(ByPatient(), studies_of(20), flow), ByPatient().assign(studies_of(20)))
+    assert flow.steps == []
+    assert flow.notes == []

@@ -10,7 +10,7 @@ from midrc_ml.errors import InputError
 from midrc_ml.evaluation.metrics import auroc
 from midrc_ml.splits.by_patient import ByPatient
 from midrc_ml.splits.manifest import Manifest
-from midrc_ml.tasks.label_rules import event_within_horizon
+from midrc_ml.tasks.outcomes import event_within_horizon
 from midrc_ml.tasks.task import Task
 
 ABOUT = {"task": "icu", "version": 1}
@@ -108,8 +108,19 @@ def test_a_patient_in_two_parts_is_refused_also_under_two_case_ids() -> None:
         Manifest.of(rows(patient_id="p5"), ABOUT)
 
 
+def test_a_case_of_two_patients_is_refused() -> None:
+    with pytest.raises(InputError, match="1 cases are of more than one patient"):
+        Manifest.of(rows(case_id="c1"), ABOUT)
+
+
 def test_a_study_that_stands_twice_is_refused() -> None:
-    with pytest.raises(InputError, match="1 studies stand in it more than once"):
+    frame = rows()
+    with pytest.raises(InputError, match="2 studies stand in it more than once; a study belongs to one part"):
+        Manifest.of(pd.concat([frame, frame[:2]]), ABOUT)
+
+
+def test_one_study_under_two_patients_is_refused_as_such() -> None:
+    with pytest.raises(InputError, match="1 studies stand in it more than once, 1 of them under two patients"):
         Manifest.of(rows(study_id="s1"), ABOUT)
 
 
@@ -160,7 +171,7 @@ def test_one_class_alone_in_a_part_is_refused_by_its_name(part: str, label: int)
 
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
-@pytest.mark.parametrize("kind", ["binary", "regression"])
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "ordinal", "regression", "time_to_event"])
 def test_an_empty_part_is_refused_by_its_name(part: str, kind: str) -> None:
     frame = rows()
     with pytest.raises(InputError, match=f"the {part} part is empty"):
@@ -169,4 +180,29 @@ def test_an_empty_part_is_refused_by_its_name(part: str, kind: str) -> None:
 
 def test_both_classes_in_every_part_pass_and_a_number_needs_no_classes() -> None:
     Manifest.of(rows(), ABOUT).check_classes("binary")
-    Manifest.of(rows().assign(label=3.5), ABOUT).check_classes("regression")
+    for kind in ("regression", "ordinal"):
+        Manifest.of(rows().assign(label=3.5), ABOUT).check_classes(kind)
+
+
+def labelled(train: list[float], validation: list[float], test: list[float]) -> Manifest:
+    parts = {"train": train, "validation": validation, "test": test}
+    frame = pd.DataFrame([(part, float(label)) for part, labels in parts.items() for label in labels])
+    frame = frame.set_axis(["part", "label"], axis=1)
+    ids = [f"p{i}" for i in range(len(frame))]
+    return Manifest.of(frame.assign(patient_id=ids, case_id=ids, study_id=ids), ABOUT)
+
+
+def test_of_several_classes_train_must_have_each_and_the_others_two() -> None:
+    labelled([0, 1, 2], [0, 2], [1, 2]).check_classes("multiclass")
+    with pytest.raises(InputError, match="the train part has no study of class 1, 2, which other parts have"):
+        labelled([0, 3], [0, 2], [1, 2]).check_classes("multiclass")
+    with pytest.raises(InputError, match=r"all 3 studies of the test part have label 2;.* two classes or more"):
+        labelled([0, 1, 2], [0, 2], [2, 2, 2]).check_classes("multiclass")
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_a_part_in_which_no_event_was_seen_is_refused_and_one_of_events_alone_is_not(part: str) -> None:
+    labels = {"train": [0, 1], "validation": [1, 1], "test": [0, 1]}
+    labelled(**labels).check_classes("time_to_event")
+    with pytest.raises(InputError, match=f"in none of the 2 studies of the {part} part was the event seen"):
+        labelled(**{**labels, part: [0, 0]}).check_classes("time_to_event")
