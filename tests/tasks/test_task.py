@@ -9,7 +9,8 @@ from midrc_ml.cohorts.reader import Tables
 from midrc_ml.cohorts.selection import Selection
 from midrc_ml.errors import InputError
 from midrc_ml.evaluation.metrics import auroc
-from midrc_ml.tasks.label_rules import event_within_horizon, flag
+from midrc_ml.tasks.flags import flag
+from midrc_ml.tasks.outcomes import event_within_horizon
 from midrc_ml.tasks.task import Task
 
 
