@@ -8,6 +8,7 @@ from midrc_ml import __version__
 VERBS = {
     "train": "train one model for one task, evaluate it, and track it",
     "describe": "say what a cohort holds for a task, without touching a pixel",
+    "download": "fetch images and tables from MIDRC or the Imaging Data Commons",
 }
 
 

@@ -1,0 +1,139 @@
+"""The API key of a Gen3 portal: from a file or the environment, and never shown.
+
+A key is a JSON web token: who made it (`iss`) and until when it lives (`exp`) stand in it and are looked at here,
+so that an expired key, or one of another portal, is said before anything is asked. Its signature is the
+portal's to check.
+"""
+
+import base64
+import binascii
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from midrc_ml.errors import InputError
+
+ENVIRONMENT = "GEN3_API_KEY"
+FOLDER = "~/.gen3"
+STANDARD = f"{FOLDER}/credentials.json"
+NEW_KEY = (
+    "log in to the portal, choose Profile, Create API key, Download json, "
+    f"and save it as {STANDARD}; a key lives 30 days"
+)
+_TOKEN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiKey:
+    """A key and where it came from. `content` is what the portal gave: `{"api_key": ..., "key_id": ...}`."""
+
+    content: dict[str, str] = field(repr=False)
+    source: str
+    issuer: str
+    expires: datetime | None
+
+    def check_is_for(self, endpoint: str) -> None:
+        """Refuse to send this key to a portal that did not make it, or in the open.
+
+        Raises:
+            InputError: another portal, an expired key, or no encryption.
+        """
+        if _address(self.issuer) != _address(endpoint):
+            raise InputError(
+                f"the API key from {self.source} is one of {_address(self.issuer)}, so it is not sent to "
+                f"{_address(endpoint)}; give that portal's key with --credentials FILE, or --endpoint"
+            )
+        parts = urlsplit(endpoint)
+        if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+            raise InputError(f"--endpoint is {endpoint!r}; it must begin with https://, or the key could be read")
+        if self.expires is not None and self.expires < datetime.now(UTC):
+            raise InputError(f"the API key from {self.source} expired on {self.expires:%Y-%m-%d}; {NEW_KEY}")
+
+
+def find_api_key(file: str | None) -> ApiKey:
+    """The key of `--credentials FILE`, else of GEN3_API_KEY, else of ~/.gen3/credentials.json.
+
+    As for the gen3 package, GEN3_API_KEY is a file, or the name of one in ~/.gen3; the key itself, or the text
+    of such a file, are taken as well.
+
+    Raises:
+        InputError: there is none, or what is there is not a key. No message shows what was read.
+    """
+    if file is not None:
+        return _of_file(Path(file).expanduser(), f"--credentials {file}")
+    value = os.environ.get(ENVIRONMENT, "").strip()
+    if value.startswith("{"):
+        return _of_text(value, ENVIRONMENT)
+    if _TOKEN.fullmatch(value) and value.count(".") > 1 and not Path(value).is_file():
+        return _of_token({"api_key": value}, ENVIRONMENT)
+    if value:
+        named = Path(FOLDER).expanduser()
+        places = [Path(value).expanduser(), named / value, named / f"{value}.json"]
+        place = next((place for place in places if _is_file(place)), None)
+        if place is None:  # what it holds may be a key that was cut short: it is not shown
+            raise InputError(
+                f"{ENVIRONMENT} is neither an API key nor a file that holds one, here or in {FOLDER}; "
+                f"unset it to use {STANDARD}, or give --credentials FILE"
+            )
+        return _of_file(place, ENVIRONMENT)
+    standard = Path(STANDARD).expanduser()
+    if not standard.is_file():
+        raise InputError(f"there is no API key: no {STANDARD}, no {ENVIRONMENT}, no --credentials; {NEW_KEY}")
+    return _of_file(standard, STANDARD)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a long text is no name of a file
+        return False
+
+
+def _of_file(path: Path, source: str) -> ApiKey:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{source}: {error.strerror}; {NEW_KEY}") from None
+    except UnicodeDecodeError:
+        raise _not_a_key(source) from None
+    return _of_text(text, source)
+
+
+def _of_text(text: str, source: str) -> ApiKey:
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError:
+        raise _not_a_key(source) from None
+    if not isinstance(content, dict) or not isinstance(content.get("api_key"), str):
+        raise _not_a_key(source)
+    return _of_token({name: value for name, value in content.items() if isinstance(value, str)}, source)
+
+
+def _of_token(content: dict[str, str], source: str) -> ApiKey:
+    try:
+        payload = content["api_key"].split(".")[1]
+        claims: Any = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        issuer = claims["iss"]
+        expires = datetime.fromtimestamp(claims["exp"], UTC) if "exp" in claims else None
+    except (IndexError, KeyError, TypeError, ValueError, OverflowError, OSError, binascii.Error):
+        raise _not_a_key(source) from None
+    if not isinstance(issuer, str) or not urlsplit(issuer).hostname:
+        raise _not_a_key(source)
+    return ApiKey(content=content, source=source, issuer=issuer, expires=expires)
+
+
+def _not_a_key(source: str) -> InputError:
+    return InputError(
+        f'{source} does not hold an API key as the portal gives it, {{"api_key": ..., "key_id": ...}}; {NEW_KEY}'
+    )
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
