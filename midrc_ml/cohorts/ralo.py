@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from midrc_ml.cohorts.public import absent_but, public_folder
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.errors import InputError, TableError
 
@@ -40,15 +41,11 @@ class RaloCohort:
             InputError: the data are not there.
             TableError: the file is not the table, a column is not there, or a total is not a number of 0 to 8.
         """
-        if not self.data_dir:
-            raise InputError(
-                "cohort=ralo reads public files from paths.data_dir, which is not set; "
-                "set MIDRC_ML_DATA to the folder that holds ralo/, or give paths.data_dir=FOLDER"
-            )
-        folder = Path(self.data_dir).expanduser().resolve() / "ralo"
+        source = "doi 10.5281/zenodo.4633999"
+        folder = public_folder(self.data_dir, "ralo", source=source)
         path = folder / "ralo-dataset-metadata.csv"
         if not path.is_file():
-            raise InputError(f"cohort=ralo: no {path}; download doi 10.5281/zenodo.4633999, or set MIDRC_ML_DATA")
+            raise InputError(f"cohort=ralo: no {path}; get it from {source}, or set MIDRC_ML_DATA")
         names, rows = _read(path)
         study_id = pd.Series([str(number) for number in range(len(rows))])
         images = {file.stem: str(file) for file in (folder / "images").glob("*.jpg")}
@@ -91,9 +88,7 @@ class RaloCohort:
                 }
             ),
             readings=pd.concat(readings, ignore_index=True),
-            absent=dict.fromkeys(
-                ("hospital_stay", "icu_stay", "covid_test", "death", "ventilation"), "RALO has no clinical data"
-            ),
+            absent=absent_but(why="RALO has no clinical data"),
             notes=(f"{unused} image files belong to no row of the table",) if unused else (),
         )
 

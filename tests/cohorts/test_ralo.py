@@ -9,8 +9,8 @@ from midrc_ml.cohorts.reader import Tables
 from midrc_ml.cohorts.selection import Selection, select_studies
 from midrc_ml.errors import InputError, TableError
 from midrc_ml.evaluation.metrics import mae, mae_sd
-from midrc_ml.splits.by_patient import PublishedTest
-from midrc_ml.tasks.label_rules import readers_mean
+from midrc_ml.splits.published import PublishedTest
+from midrc_ml.tasks.readings import reading
 
 HEADER = (
     "0,1,2,3,4,5,6,7,8,9,10,11,12,geo,opac,15,16,17\n"
@@ -39,7 +39,7 @@ def real(midrc_ml_data: Path) -> Tables:
 
 def labelled(tables: Tables, name: str) -> pd.DataFrame:
     studies = select_studies(tables, Selection(), CohortFlow(origin=tables.origin))
-    return studies.assign(label=readers_mean(tables, studies, name=name, min_readers=2)["label"])
+    return studies.assign(label=reading(tables, studies, name=name, min_readers=2)["label"])
 
 
 def test_the_two_readers_totals_are_read_by_column_name(tmp_path: Path) -> None:
