@@ -20,7 +20,12 @@ from yaml import YAMLError
 from midrc_ml.errors import InputError
 
 CONFIG_FILE = "config.yaml"
-_PLACES = ("cohort.root", "cohort.cache_dir", "cohort.data_dir", "split.test_ids")
+_PLACES = (
+    *(f"cohort.{name}" for name in ("root", "aliases", "export.root", "export.aliases")),
+    *(f"cohort.{name}" for name in ("cache_dir", "data_dir", "images_dir")),
+    "split.test_ids",
+    "split.file",
+)
 _PATHS = ("data_dir", "cache_dir", "log_dir")
 _RUN_KEYS = {"task", "cohort", "split", "seed", "paths"}
 _NOT_PARAMS = (*_PLACES, "paths.", "tracking.uri", "task.question", "task.source", "task.needs", "task.metrics.")

@@ -54,6 +54,7 @@ def describe(*, cohort: Any, task: Any, split: Any, fairness: Any, output_dir: P
         text_of,
     )
     from midrc_ml.reporting.figures import flow_diagram
+    from midrc_ml.splits.by_patient import assign_parts
     from midrc_ml.splits.manifest import Manifest
 
     tables = cohort.read()
@@ -67,7 +68,7 @@ def describe(*, cohort: Any, task: Any, split: Any, fairness: Any, output_dir: P
         rows = task.labelled_studies(tables, flow, image_files="if any")
         flow.count_labels(rows)
         flow.details |= describe_labels(tables, task, rows)
-        rows = split.assign(rows)
+        rows = assign_parts(split, rows, flow)
         manifest = Manifest.of(rows, {**task.definition, "cohort": dict(cohort.query), **split.query})
         flow.details["split_sha256"] = manifest.sha256
         flow.details |= describe_split(task, rows, fairness.columns)

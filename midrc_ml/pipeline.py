@@ -19,7 +19,7 @@ from midrc_ml.images.recipe import Recipe
 from midrc_ml.predictions import predictions_table, save_predictions
 from midrc_ml.reporting.report import Report, interval_text
 from midrc_ml.reporting.run_folder import RunFolder, source_state, write_environment
-from midrc_ml.splits.by_patient import Split
+from midrc_ml.splits.by_patient import Split, assign_parts
 from midrc_ml.splits.manifest import PARTS, Manifest
 from midrc_ml.tasks.task import Task
 from midrc_ml.tracking.tracker import RunFacts, RunTracker
@@ -61,7 +61,7 @@ def train_and_evaluate(
         tables = cohort.read()
         flow = CohortFlow(origin=tables.origin)
         try:
-            studies = split.assign(task.labelled_studies(tables, flow))
+            studies = assign_parts(split, task.labelled_studies(tables, flow), flow)
             manifest = Manifest.of(studies, {**task.definition, "cohort": dict(cohort.query), **split.query})
             manifest.check_pinned(split.sha256)
             manifest.check_classes(task.kind)

@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from midrc_ml.cohorts.demo_films import LABEL, write_series
-from midrc_ml.cohorts.demo_patients import PROJECT, DemoPatients, invent_patients
+from midrc_ml.cohorts.demo_nodes import node_exports
+from midrc_ml.cohorts.demo_patients import DemoPatients, invent_patients
 from midrc_ml.cohorts.midrc import MidrcCohort
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.errors import InputError, check_kinds, check_least
@@ -25,7 +26,7 @@ from midrc_ml.processes import num_cores, worker_pool
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # add 1 whenever the same seed would write other files: folders of other versions are not read
+VERSION = 2  # add 1 whenever the same seed would write other files: folders of other versions are not read
 MIN_PATIENTS = 20
 _POOL_FROM = 200  # films; below this, starting processes takes longer than it saves
 _README = f"""{LABEL}
@@ -40,13 +41,15 @@ class DemoCohort:
     """Writes the synthetic cohort below `cache_dir` where it is not there yet, and reads it.
 
     num_patients: at least 20. shortcut: 0 = no mark in the films; above 0 = site and view are marked and
-    follow severity, 1 = strongly.
+    follow severity, 1 = strongly. discharge, breathing_support: the words of sites, as for `MidrcCohort`.
     """
 
     cache_dir: str
     seed: int = 0
     num_patients: int = 400
     shortcut: float = 0.5
+    discharge: Mapping[str, Mapping[str, Sequence[str]]] | None = None
+    breathing_support: Mapping[str, Sequence[str]] | None = None
 
     def __post_init__(self) -> None:
         check_kinds(self, "cohort")
@@ -74,7 +77,12 @@ class DemoCohort:
     def read(self) -> Tables:
         """The five tables of the synthetic cohort."""
         self._write_if_absent()
-        return MidrcCohort(root=str(self.root), synthetic=True).read()
+        return MidrcCohort(
+            root=str(self.root),
+            synthetic=True,
+            discharge=self.discharge,
+            breathing_support=self.breathing_support,
+        ).read()
 
     def _write_if_absent(self) -> None:
         if self.root.is_dir():  # only ever renamed into place complete
@@ -103,15 +111,15 @@ def write_cohort(patients: DemoPatients, root: Path) -> None:
     else:
         with worker_pool(num_cores()) as pool:
             facts = _facts(pool.map(write, films, chunksize=16))
-    for node, frame in patients.nodes.items():
-        if node.endswith("_series_file"):
+    for name, frame in node_exports(patients).items():
+        if name.endswith("_series_file"):
             frame = frame.assign(
-                file_size=[facts[name][0] for name in frame["file_name"]],
-                md5sum=[facts[name][1] for name in frame["file_name"]],
+                file_size=[facts[file][0] for file in frame["file_name"]],
+                md5sum=[facts[file][1] for file in frame["file_name"]],
             )
         # Gen3's export quotes and escapes nothing, and joins cells by tabs.
         lines = ["\t".join(map(str, frame.columns)), *("\t".join(row) for row in frame.astype("str").to_numpy())]
-        (root / f"{PROJECT}_{node}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (root / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (root / "README.txt").write_text(_README, encoding="utf-8")
 
 

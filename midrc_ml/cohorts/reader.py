@@ -5,11 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from midrc_ml.errors import InputError
 from midrc_ml.tables.checks import checked_table, empty_table
 from midrc_ml.tables.schemas import FIVE_TABLES
+
+_ODD = np.uint64(0x9E3779B97F4A7C15)  # any odd number mixes the columns of a row so that their order counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +61,21 @@ class Tables:
         digest = hashlib.sha256()
         for table in FIVE_TABLES:
             frame = getattr(self, table.name)
-            frame = frame[[column.name for column in table.columns if column.name != "file"]]
-            rows = pd.util.hash_pandas_object(frame.astype("str"), index=False)
+            rows = np.zeros(len(frame), dtype=np.uint64)
+            for column in table.columns:
+                if column.name != "file":
+                    # A key has no value twice: looking for repeated ones would cost more than it saves.
+                    hashed = _hashes(frame[column.name], categorize=(column.name,) != table.key)
+                    rows = rows * _ODD + hashed
             digest.update(table.name.encode())
-            digest.update(rows.sort_values().to_numpy().astype("<u8").tobytes())
+            digest.update(np.sort(rows).astype("<u8").tobytes())
         return digest.hexdigest()
+
+
+def _hashes(values: pd.Series, *, categorize: bool) -> np.ndarray:
+    if pd.api.types.is_float_dtype(values.dtype):
+        values = values + 0.0  # -0.0 becomes 0.0
+    return pd.util.hash_pandas_object(values, index=False, categorize=categorize).to_numpy()
 
 
 class CohortReader(Protocol):

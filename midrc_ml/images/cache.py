@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from midrc_ml.images.files import TRY_AGAIN, ImageError, members
+from midrc_ml.images.files import TRY_AGAIN, ImageError, file_paths, members
 from midrc_ml.images.radiograph import Radiograph, read_radiograph
 from midrc_ml.images.recipe import Recipe
 from midrc_ml.processes import worker_pool
@@ -198,12 +198,9 @@ def _decode(file: str, *, recipe: Recipe) -> tuple[dict[str, object], bytes | No
 
 
 def _stamp(file: str) -> tuple[int, int]:
-    """Size and time of a file; of a folder, the sum over its files and the latest time."""
+    """Size and time of a file; of a folder or a pattern, the sum over its files and the latest time."""
     try:
-        if not os.path.isdir(file):
-            state = os.stat(file)
-            return state.st_size, state.st_mtime_ns
-        states = [path.stat() for path in Path(file).rglob("*") if path.is_file()]
+        states = [os.stat(path) for path in file_paths(file)]
         return sum(state.st_size for state in states), max((state.st_mtime_ns for state in states), default=0)
     except OSError:
         return -1, -1

@@ -1,16 +1,34 @@
-"""Open an image file: a ZIP or folder of one series, a DICOM file, or a picture."""
+"""Open an image file: a ZIP or folder of one series, files of one series among others, a DICOM file, or a picture."""
 
-import lzma
 import os
+import re
+import stat
 import zipfile
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
+from errno import ENOENT
+from functools import lru_cache
+from glob import escape
 from pathlib import Path
+from typing import IO
 
+MAX_MEMBERS = 100_000
 MAX_MEMBER_BYTES = 1 << 30
+# What a ZIP may expand to: a blank film may do so a thousand times, a series of images never to so much.
+MAX_TOTAL_BYTES = 16 << 30
+MAX_RATIO = 200
+RATIO_FROM_BYTES = 64 << 20
 # Reasons that begin so are of this machine and moment, not of the file.
 TRY_AGAIN = ("cannot be read", "no decoder")
+# Of bzip2 and LZMA, zipfile cannot take out a part: a few bytes fill the memory.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ZIP_START = b"PK\x03\x04"
+_DICOM_START = 128  # bytes of preamble before `DICM`
+_POINTS_OUTSIDE = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
+_STAR = re.compile(r"(?<!\[)\*")
+_ESCAPED = re.compile(r"\[([*?\[])\]")
 
 
 class ImageError(ValueError):
@@ -26,40 +44,119 @@ class Member:
 
 
 def members(path: str) -> Iterator[Member]:
-    """The files of a series, by name: of a ZIP, of a folder, or the one file itself.
+    """The files of a series, by name: of a ZIP, of a folder, those of a pattern (`pattern_of`), or the one file itself.
+
+    A ZIP is known by its ending or by its first bytes, as a download may be named by an id without any ending.
+    A ZIP inside a ZIP is a member like any other: it is not opened.
 
     Raises:
-        ImageError: nothing there, not a ZIP, a damaged one, or a member that is not to be trusted.
+        ImageError: nothing there, not a ZIP, a damaged one, or one that is not to be trusted.
     """
-    place = Path(path)
     try:
-        if place.is_dir():
-            for file in sorted(item for item in place.rglob("*") if item.is_file()):
-                yield Member(file.name, file.read_bytes())
-        elif place.suffix.lower() == ".zip":
-            yield from _zip_members(place)
-        else:
-            yield Member(place.name, place.read_bytes())
+        places = file_paths(path)
+        if places != [path]:
+            for place in places:
+                yield Member(os.path.basename(place), Path(place).read_bytes())
+            return
+        with open(path, "rb") as file:
+            if path.lower().endswith(".zip") or is_zip(file):
+                yield from _zip_members(file)
+            else:
+                yield Member(os.path.basename(path), file.read())
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror or error})") from error
 
 
-def _zip_members(place: Path) -> Iterator[Member]:
+def pattern_of(folder: str, start: str, ending: str) -> str:
+    """The path that stands for all files in `folder` whose names have this start and ending.
+
+    So the films of one series are named that lie in one folder with those of others, as one path.
+    """
+    return os.path.join(folder, f"{escape(start)}*{escape(ending)}")
+
+
+def file_paths(path: str) -> list[str]:
+    """The files that `path` stands for, by name: those below a folder, those of a pattern, or the one file.
+
+    Raises:
+        OSError: a pattern that no file is named by, or a folder that cannot be listed.
+    """
+    if os.path.isdir(path):
+        return [str(file) for file in sorted(item for item in Path(path).rglob("*") if item.is_file())]
+    folder, name = os.path.split(path)
+    star = _STAR.search(name)
+    if star is None or os.path.exists(path):
+        return [path]
+    start, ending = (_ESCAPED.sub(r"\1", part) for part in (name[: star.start()], name[star.end() :]))
+    names = _listing(folder, os.stat(folder).st_mtime_ns)
+    found = []
+    for position in range(bisect_left(names, start), len(names)):
+        if not names[position].startswith(start):
+            break
+        if names[position].endswith(ending) and len(names[position]) >= len(start) + len(ending):
+            found.append(os.path.join(folder, names[position]))
+    if not found:
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT))
+    return found
+
+
+@lru_cache(maxsize=4)
+def _listing(folder: str, mtime_ns: int) -> list[str]:
+    """The sorted names in a folder that was last changed then: a million films may lie in one."""
+    return sorted(os.listdir(folder))
+
+
+def is_zip(file: IO[bytes]) -> bool:
+    """Whether an open file starts as a ZIP and not as DICOM; it is set back to its start."""
+    start = file.read(_DICOM_START + 4)
+    file.seek(0)
+    return start.startswith(_ZIP_START) and start[_DICOM_START:] != b"DICM"
+
+
+def zip_entries(package: zipfile.ZipFile, size: int) -> list[zipfile.ZipInfo]:
+    """The files in a ZIP of `size` bytes, by name, once what its directory says of them was found harmless.
+
+    Raises:
+        ImageError: too many or too large members, names that point outside, links, a password, another packing.
+    """
+    entries = sorted((entry for entry in package.infolist() if not entry.is_dir()), key=lambda item: item.filename)
+    if len(entries) > MAX_MEMBERS:
+        raise ImageError(f"the ZIP holds more than {MAX_MEMBERS} members")
+    for entry in entries:
+        # Nothing is ever unpacked to disk; a name that points outside is still a forged archive.
+        if _POINTS_OUTSIDE.search(entry.filename):
+            raise ImageError("the ZIP holds a member whose name points outside of it")
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            raise ImageError("the ZIP holds a link in place of a file")
+        if entry.flag_bits & 1:
+            raise ImageError("the ZIP is locked with a password")
+        if entry.compress_type not in _METHODS:
+            raise ImageError("the ZIP is packed in a way that is not read here (only stored and deflated are)")
+        if entry.file_size > MAX_MEMBER_BYTES:
+            raise ImageError(f"the ZIP holds a member of over {MAX_MEMBER_BYTES >> 30} GiB")
+    total = sum(entry.file_size for entry in entries)
+    if total > MAX_TOTAL_BYTES or (total > RATIO_FROM_BYTES and total > MAX_RATIO * size):
+        raise ImageError("the ZIP expands to far more than a series of images would")
+    return entries
+
+
+def _zip_members(file: IO[bytes]) -> Iterator[Member]:
+    size = os.fstat(file.fileno()).st_size
     try:
-        with zipfile.ZipFile(place) as package:
-            for entry in sorted(package.infolist(), key=lambda item: item.filename):
-                if entry.is_dir():
-                    continue
-                # Nothing is ever unpacked to disk; a name that points outside is still a forged archive.
-                if entry.filename.startswith(("/", "\\")) or ".." in Path(entry.filename).parts:
-                    raise ImageError("the ZIP holds a member whose name points outside of it")
-                if entry.file_size > MAX_MEMBER_BYTES:
-                    raise ImageError(f"the ZIP holds a member of over {MAX_MEMBER_BYTES >> 30} GiB")
-                if entry.flag_bits & 1:
-                    raise ImageError("the ZIP is locked with a password")
-                yield Member(os.path.basename(entry.filename), package.read(entry))
+        with zipfile.ZipFile(file) as package:
+            for entry in zip_entries(package, size):
+                # What the directory says of sizes was found harmless but may be a lie: no more than that is taken out.
+                with package.open(entry) as stream:
+                    content = stream.read(entry.file_size + 1)
+                if len(content) != entry.file_size:
+                    raise ImageError(DAMAGED_ZIP_REASON)
+                yield Member(os.path.basename(entry.filename), content)
     except ImageError:
         raise
-    # The errors' own words name the member, which MIDRC calls by its UID: they stay out of the reason.
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError) as error:
-        raise ImageError("a damaged ZIP, or one of a kind that is not read here; download it again") from error
+    except DAMAGED_ZIP as error:
+        raise ImageError(DAMAGED_ZIP_REASON) from error
+
+
+# The errors' own words name the member, which MIDRC calls by its UID: they stay out of the reason.
+DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
+DAMAGED_ZIP_REASON = "a damaged ZIP, or one of a kind that is not read here; download it again"

@@ -44,7 +44,7 @@ def describe_tables(tables: Tables) -> dict[str, Any]:
         "readings": _counts(tables.readings["name"]),
         "flags": flags,
         "ages": {
-            "over 89 (sent blank)": int(cases["age_over_89"].eq(True).sum()),
+            "over 89": int(cases["age_over_89"].eq(True).sum()),
             "blank": int(cases["age"].isna().sum()),
         },
         "absent": dict(tables.absent),
@@ -195,7 +195,10 @@ def _tables_text(tables: Mapping[str, Any]) -> list[str]:
     rows = [(name, *(f"{n:,}" for n in states.values())) for name, states in tables["flags"].items()]
     lines += _table(("case flag", "True", "False", "blank"), rows)
     lines.append("  ages of cases: " + ", ".join(f"{n:,} {words}" for words, n in tables["ages"].items()))
-    lines += [f"  absent: {name} ({where})" for name, where in tables["absent"].items()]
+    reasons = dict.fromkeys(tables["absent"].values())
+    for why in reasons:
+        names = ", ".join(name for name, where in tables["absent"].items() if where == why)
+        lines.append(f"  absent: {names} ({why})")
     return lines
 
 

@@ -5,7 +5,7 @@ A problem names the table or file, the column, how many rows, the first five of 
 
 import ast
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -57,14 +57,16 @@ def typed_columns(
         found = ", ".join(map(str, frame.columns)) or "none"
         problems.append(f"{where}: no column {', '.join(absent)} (columns found: {found})")
     for column in columns:
-        absent_column = pd.Series(pd.NA, index=rows, dtype=object)
-        values = frame[column.name].set_axis(rows) if column.name in frame.columns else absent_column
+        if column.name not in frame.columns:
+            result[column.name] = _all_missing(column, rows)
+            continue
+        values = frame[column.name].set_axis(rows)
         converted, bad = _convert(values, column)
         result[column.name] = converted
         if bad.any():
             problems.append(_describe(values, bad, _rule(column), where=f"{where}: {column.name}"))
-        if column.required and column.name in frame.columns:
-            empty = converted.isna() & ~bad
+        if column.required and converted.hasnans:
+            empty = converted.isna().to_numpy() & ~bad
             if empty.any():
                 problems.append(_describe(values, empty, "must not be empty", where=f"{where}: {column.name}"))
     return pd.DataFrame(result, columns=[column.name for column in columns]).reset_index(drop=True), problems
@@ -95,34 +97,57 @@ def empty_table(table: Table) -> pd.DataFrame:
     return typed_columns(pd.DataFrame(), [replace(c, optional=True) for c in table.columns], where=table.name)[0]
 
 
-def _convert(values: pd.Series, column: Column) -> tuple[pd.Series, pd.Series]:
+def _all_missing(column: Column, rows: pd.Index) -> pd.Series:
+    if column.kind == "list":
+        return pd.Series([()] * len(rows), index=rows, dtype=object)
+    dtype = {"number": "float64", "flag": "boolean"}.get(column.kind, "str")
+    return pd.Series(None, index=rows, dtype=dtype)
+
+
+def _convert(values: pd.Series, column: Column) -> tuple[pd.Series, np.ndarray]:
     """The typed values, and which rows hold something that could not be taken."""
-    if column.kind == "number" and pd.api.types.is_numeric_dtype(values.dtype):
-        as_text, empty = values, values.isna()
-    else:
-        as_text = values.astype("str").str.strip()
-        empty = values.isna() | (as_text == "")
+    if column.kind == "flag" and pd.api.types.is_bool_dtype(values.dtype):
+        return values.astype("boolean"), np.zeros(len(values), dtype=bool)
+    given = values.notna().to_numpy()
+    texts = values
+    if not (column.kind == "number" and pd.api.types.is_numeric_dtype(values.dtype)):
+        texts = values.astype("str").str.strip()
+        given = given & (texts != "").to_numpy()
     if column.kind == "number":
-        numbers = pd.to_numeric(as_text.mask(empty), errors="coerce").astype("float64")
-        bad = ~np.isfinite(numbers) & ~empty
+        numbers = _per_distinct(texts.where(given), _numbers).to_numpy(copy=True)
+        bad = given & ~np.isfinite(numbers)
         if column.low is not None:
             bad |= numbers < column.low
         if column.high is not None:
             bad |= numbers > column.high
-        return numbers.mask(bad), bad
+        numbers[bad] = np.nan
+        return pd.Series(numbers, index=values.index), bad
     if column.kind == "flag":
-        lower = as_text.str.lower()
-        flags = pd.Series(pd.NA, index=values.index, dtype="boolean")
-        flags[lower.isin(TRUE_SPELLINGS) & ~empty] = True
-        flags[lower.isin(FALSE_SPELLINGS) & ~empty] = False
-        return flags, flags.isna() & ~empty
+        lower = texts.str.lower()
+        true = given & lower.isin(TRUE_SPELLINGS).to_numpy()
+        known = true | (given & lower.isin(FALSE_SPELLINGS).to_numpy())
+        return pd.Series(pd.arrays.BooleanArray(true, ~known), index=values.index), given & ~known
     if column.kind == "list":
-        lists = pd.Series(
-            [parse_list(v) if not e else () for v, e in zip(as_text, empty, strict=True)], index=values.index
-        )
-        return lists, pd.Series(False, index=values.index)
-    bad = ~as_text.isin(column.allowed) & ~empty if column.allowed else pd.Series(False, index=values.index)
-    return as_text.astype("str").mask(empty | bad), bad
+        return _per_distinct(texts.where(given, ""), _lists), np.zeros(len(values), dtype=bool)
+    bad = given & ~texts.isin(column.allowed).to_numpy() if column.allowed else np.zeros(len(values), dtype=bool)
+    kept = given & ~bad
+    return texts if kept.all() else texts.where(kept), bad
+
+
+def _per_distinct(values: pd.Series, function: Callable[[pd.Series], pd.Series]) -> pd.Series:
+    """`function` of `values`, called on each distinct value once: tables of a million rows hold few different ones."""
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return function(values)
+    codes, distinct = pd.factorize(values, use_na_sentinel=False)
+    return function(pd.Series(distinct)).take(codes).set_axis(values.index)
+
+
+def _numbers(values: pd.Series) -> pd.Series:
+    return pd.to_numeric(values, errors="coerce").astype("float64")
+
+
+def _lists(values: pd.Series) -> pd.Series:
+    return pd.Series([parse_list(value) for value in values], dtype=object)
 
 
 def _rule(column: Column) -> str:
@@ -135,7 +160,7 @@ def _rule(column: Column) -> str:
     return "must be a number" + (" of " + " and ".join(limits) if limits else "")
 
 
-def _describe(values: pd.Series, bad: pd.Series, rule: str, *, where: str) -> str:
+def _describe(values: pd.Series, bad: np.ndarray, rule: str, *, where: str) -> str:
     """A sentence for the bad rows: how many, the first few with the value found, the rule.
 
     The value is shown because it is what breaks the rule; no other cell of the row is.

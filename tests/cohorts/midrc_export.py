@@ -1,6 +1,10 @@
 """A small Gen3 export, written row by row with the headers of real ones."""
 
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import OmegaConf
 
 from midrc_ml.cohorts.midrc import MidrcCohort
 from midrc_ml.cohorts.reader import Tables
@@ -81,5 +85,22 @@ def visit(of: str, **days: str) -> dict[str, str]:
     return {"case_ids": of, "cases.submitter_id": of, **days}
 
 
-def read(root: Path) -> Tables:
-    return MidrcCohort(root=str(root)).read()
+def words(group: str) -> Any:
+    """The words that we ship: configs/<group>/default.yaml."""
+    path = Path(__file__).resolve().parents[2] / "configs" / group / "default.yaml"
+    return OmegaConf.to_container(OmegaConf.load(path))
+
+
+def cohort(root: Path, **settings: Any) -> MidrcCohort:
+    shipped = {group: words(group) for group in ("discharge", "breathing_support")}
+    return MidrcCohort(**{"root": str(root), **shipped, **settings})
+
+
+def plain(frame: pd.DataFrame) -> list[list[Any]]:
+    """The rows, with `-` where a value is missing."""
+    rows: list[list[Any]] = frame.astype(object).where(frame.notna(), "-").to_numpy().tolist()
+    return rows
+
+
+def read(root: Path, **settings: Any) -> Tables:
+    return cohort(root, **settings).read()

@@ -8,17 +8,20 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+from demo_export import D1, R1, RICORD, read_back, words_of_sites
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 from sklearn.metrics import roc_auc_score
 
 from midrc_ml.cohorts.demo import DemoCohort
-from midrc_ml.cohorts.demo_patients import SITES, UNKNOWN_SITE, DemoPatients, invent_patients
+from midrc_ml.cohorts.demo_nodes import node_exports
+from midrc_ml.cohorts.demo_patients import SITES, UNKNOWN_SITE, invent_patients
 from midrc_ml.cohorts.midrc import MidrcCohort
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.errors import InputError
-from midrc_ml.tasks.label_rules import event_within_horizon
+from midrc_ml.tasks.covid import covid_at_imaging
+from midrc_ml.tasks.outcomes import event_within_horizon
 
-NUM_PATIENTS = 40
+NUM_PATIENTS = 28
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +38,6 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> DemoCohort:
     return cohort
 
 
-@pytest.fixture(scope="module")
-def patients() -> DemoPatients:
-    return invent_patients(2_000, seed=0, shortcut=0.5)
-
-
 def contents(root: Path) -> dict[str, str]:
     files = (path for path in root.rglob("*") if path.is_file())
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -54,102 +52,6 @@ def dicom_of(archive: Path) -> pydicom.Dataset:
 
 def films(cohort: DemoCohort) -> list[pydicom.Dataset]:
     return [dicom_of(path) for path in sorted(cohort.root.rglob("*.zip"))]
-
-
-def write_nodes(patients: DemoPatients, root: Path, *nodes: str) -> Tables:
-    for node in nodes:
-        patients.nodes[node].to_csv(root / f"{node}.tsv", sep="\t", index=False)
-    return MidrcCohort(root=str(root), synthetic=True).read()
-
-
-# The headers that midrc-data.md 3.1 gives for real exports (case January 2025, measurement, visit).
-@pytest.mark.parametrize(
-    ("node", "header"),
-    [
-        (
-            "case",
-            "type id project_id submitter_id age_at_index age_at_index_gt89 case_ids country_of_residence "
-            "covid19_positive ethnicity gen3_linked_subjects_available icu_indicator index_event linked_external_data "
-            "long_covid_diagnosis race sex site_id token_record_id treatment_info ventilator_indicator zip datasets.id "
-            "datasets.submitter_id",
-        ),
-        (
-            "visit",
-            "type id project_id submitter_id case_ids days_to_hospital_admission days_to_hospital_discharge "
-            "days_to_icu_admission days_to_icu_discharge discharge_type cases.id cases.submitter_id",
-        ),
-    ],
-)
-def test_headers_are_those_of_a_real_export(marked: DemoCohort, node: str, header: str) -> None:
-    (path,) = marked.root.glob(f"*_{node}.tsv")
-    assert path.read_text().splitlines()[0].split("\t") == header.split()
-
-
-def test_the_case_header_is_that_of_the_real_file(marked: DemoCohort, midrc_ml_data: Path) -> None:
-    (real,) = (midrc_ml_data / "midrc" / "react").glob("*.tsv")
-    (ours,) = marked.root.glob("*_case.tsv")
-    with real.open() as file, ours.open() as other:
-        assert file.readline() == other.readline()
-
-
-@pytest.mark.parametrize(
-    ("node", "columns"),
-    [
-        (
-            "imaging_study",
-            "study_uid study_modality days_to_study age_at_imaging age_at_imaging_gt89 cases.submitter_id",
-        ),
-        ("measurement", "test_name test_method test_result_text test_days_from_index cases.submitter_id"),
-        ("cr_series_file", "series_uid file_name file_size md5sum view_position imaging_studies.submitter_id"),
-        ("dx_series_file", "series_uid file_name file_size md5sum view_position imaging_studies.submitter_id"),
-    ],
-)
-def test_every_node_is_there_with_its_columns(marked: DemoCohort, node: str, columns: str) -> None:
-    frame = pd.read_csv(next(marked.root.glob(f"*_{node}.tsv")), sep="\t", dtype=str)
-    assert set(columns.split()) <= set(frame.columns)
-    assert set(frame["type"]) == {node}
-    assert len(frame) > 0
-
-
-def test_three_sites_differ_in_prevalence_and_scanner(patients: DemoPatients, tmp_path: Path) -> None:
-    assert patients.nodes["case"]["site_id"].nunique() == 3
-    scanners = pd.concat([patients.nodes["cr_series_file"], patients.nodes["dx_series_file"]])
-    assert (
-        scanners.groupby(scanners["case_ids"].str.split("-").str[0])["manufacturer"].agg(set).astype(str).nunique() == 3
-    )
-    flags = patients.nodes["case"].groupby("site_id")["icu_indicator"].agg(lambda flags: (flags == "True").mean())
-    assert flags.round(2).nunique() == 3
-
-
-def test_one_site_has_no_icu_flag_and_no_visit_although_it_ventilates(patients: DemoPatients) -> None:
-    case, visit = patients.nodes["case"], patients.nodes["visit"]
-    unknown = case[case["site_id"] == SITES[UNKNOWN_SITE].name]
-    assert set(unknown["icu_indicator"]) == {"False"}
-    assert (unknown["ventilator_indicator"] == "True").any()
-    assert len(unknown) > 50
-    assert not visit["case_ids"].isin(unknown["submitter_id"]).any()
-    others = case[case["site_id"] != SITES[UNKNOWN_SITE].name]
-    assert (others.groupby("site_id")["icu_indicator"].nunique() == 2).all()
-    assert set(visit["case_ids"].str.split("-").str[0]) == set(others["site_id"])
-
-
-def test_ages_over_89_are_blank_and_marked(patients: DemoPatients) -> None:
-    case = patients.nodes["case"]
-    marked = case["age_at_index_gt89"] == "Yes"
-    assert marked.any()
-    assert set(case.loc[marked, "age_at_index"]) == {""}
-    assert case.loc[~marked, "age_at_index"].astype(float).max() <= 89
-    study = patients.nodes["imaging_study"].set_index("case_ids")["age_at_imaging"]
-    assert set(study[study.index.isin(case.loc[marked, "submitter_id"])]) == {""}
-
-
-def test_studies_lie_before_on_and_after_the_icu_day_and_several_a_patient(patients: DemoPatients) -> None:
-    icu_day = patients.nodes["visit"].set_index("case_ids")["days_to_icu_admission"]
-    study = patients.nodes["imaging_study"]
-    gap = study["days_to_study"].astype(float) - pd.to_numeric(study["case_ids"].map(icu_day))
-    assert min((gap < 0).sum(), (gap == 0).sum(), (gap > 0).sum()) > 20
-    per_patient = study.groupby("case_ids").size()
-    assert set(per_patient) == {1, 2, 3, 4}
 
 
 def test_files_are_raw_rle_and_jpeg_2000_and_some_are_monochrome1(marked: DemoCohort) -> None:
@@ -199,6 +101,16 @@ def test_the_same_seed_writes_the_same_bytes_also_after_a_writer_was_killed(mark
     assert contents(again.root) == contents(marked.root)
     assert len(contents(again.root)) > NUM_PATIENTS
     assert not half.exists()
+
+
+def test_the_files_are_the_exports_of_the_invented_patients_cell_by_cell(marked: DemoCohort) -> None:
+    exports = node_exports(invent_patients(NUM_PATIENTS, seed=0, shortcut=0.5))
+    assert {path.stem for path in marked.root.glob("*.tsv")} == set(exports)
+    for name, frame in exports.items():
+        header, *rows = (line.split("\t") for line in (marked.root / f"{name}.tsv").read_text().splitlines())
+        written = pd.DataFrame(rows, columns=header).drop(columns=["file_size", "md5sum"], errors="ignore")
+        expected = frame.drop(columns=["file_size", "md5sum"], errors="ignore")
+        assert written.to_dict("list") == expected.to_dict("list")
 
 
 def test_another_seed_writes_other_patients() -> None:
@@ -256,7 +168,7 @@ def test_it_is_called_synthetic_wherever_it_appears(
     assert "synthetic" in tables.origin
     assert clean.query["synthetic"] is True
     assert "SYNTHETIC" in (clean.root / "README.txt").read_text()
-    assert set(tables.cases["project"]) == {"Synthetic-D1"}
+    assert set(tables.cases["project"]) <= {D1, R1, RICORD}
     for path in clean.root.glob("*.tsv"):
         assert path.name.startswith("Synthetic-")
     for film in films(clean):
@@ -265,20 +177,41 @@ def test_it_is_called_synthetic_wherever_it_appears(
         assert "Synthetic" in film.Manufacturer
 
 
-def test_reading_it_is_reading_a_midrc_export(clean: DemoCohort) -> None:
-    by_hand = MidrcCohort(root=str(clean.root), synthetic=True).read()
-    assert by_hand.fingerprint() == clean.read().fingerprint()
+def test_reading_it_is_reading_a_midrc_export(clean: DemoCohort, checkout: Path) -> None:
+    words = words_of_sites(checkout)
+    by_hand = MidrcCohort(root=str(clean.root), synthetic=True, **words).read()
+    by_demo = DemoCohort(cache_dir=clean.cache_dir, num_patients=NUM_PATIENTS, shortcut=0, **words).read()
+    assert by_hand.fingerprint() == by_demo.fingerprint()
     assert by_hand.series["file"].notna().all()
-    assert by_hand.absent == {}
-    assert by_hand.notes == ()
+    assert set(by_hand.absent) == {"laboratory"}  # MIDRC has no node for it
 
 
-def test_latent_severity_tells_the_icu_label_with_an_auroc_of_083(tmp_path: Path) -> None:
-    invented = invent_patients(20_000, seed=0, shortcut=0.5)
-    tables = write_nodes(invented, tmp_path, "case", "imaging_study", "visit")
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tables, pd.DataFrame]:
+    """Tables of many invented patients, and their studies with site and latent severity."""
+    invented = invent_patients(6_000, seed=0, shortcut=0.5)
+    needed = ("case", "imaging_study", "measurement", "visit")
+    exports = {name: rows for name, rows in node_exports(invented).items() if name.endswith(needed)}
+    tables = read_back(exports, tmp_path_factory.mktemp("many"))
     studies = tables.studies.merge(tables.cases[["case_id", "site"]], on="case_id")
+    severity = invented.films.drop_duplicates("study_uid").set_index("study_uid")["severity"]
+    return tables, studies.assign(severity=studies["study_id"].map(severity))
+
+
+def test_latent_severity_tells_the_icu_label_with_an_auroc_of_083(labelled: tuple[Tables, pd.DataFrame]) -> None:
+    tables, studies = labelled
     label = event_within_horizon(tables, studies, event="icu_stay", horizon_days=14)["label"]
-    severity = studies["study_id"].map(invented.films.drop_duplicates("study_uid").set_index("study_uid")["severity"])
     known = label.notna()
-    assert known.sum() > 15_000
-    assert abs(roc_auc_score(label[known], severity[known]) - 0.83) <= 0.02
+    assert known.sum() > 5_000
+    assert abs(roc_auc_score(label[known], studies.loc[known, "severity"]) - 0.83) <= 0.02
+
+
+def test_latent_severity_tells_the_covid_label_with_an_auroc_of_080(labelled: tuple[Tables, pd.DataFrame]) -> None:
+    tables, studies = labelled
+    label = covid_at_imaging(tables, studies, window="covidx2022")["label"]
+    known = label.notna()
+    assert known.sum() > 8_000
+    assert abs(roc_auc_score(label[known], studies.loc[known, "severity"]) - 0.80) <= 0.02
+    rates = label[known].groupby(studies.loc[known, "site"]).mean()
+    assert rates.between(0.4, 0.8).all()
+    assert rates.round(2).nunique() == 3

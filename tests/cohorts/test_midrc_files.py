@@ -59,10 +59,26 @@ def test_an_export_without_rows_is_known_by_its_name_and_is_not_absent(tmp_path:
     assert len(tables.events) == 0
 
 
-def test_another_node_is_noted_and_not_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "node",
+    [
+        "annotation_file",
+        "core_metadata_collection",
+        "dataset",
+        "dicom_annotation_file",
+        "program",
+        "project",
+        "radiology_report",
+        "supplementary_file",
+    ],
+)
+def test_a_node_that_no_table_is_made_of_is_no_stranger(tmp_path: Path, node: str) -> None:
     write_node(tmp_path / "case.tsv", "case", case("100-1"))
-    (tmp_path / "dataset.tsv").write_text("type\tsubmitter_id\ndataset\tACR_20210826\n")
-    assert read(tmp_path).notes == ("1 TSV files below the root are no node export and are not read",)
+    (tmp_path / f"Open-A1_{node}.tsv").write_text(f"type\tsubmitter_id\n{node}\tx\n")
+    (tmp_path / "other.json").write_text(f'{{"data": [{{"type": "{node}", "submitter_id": "x"}}]}}')
+    assert read(tmp_path).notes == (
+        "2 files hold nodes that no table is made of (dataset, core_metadata_collection ...) and are not read",
+    )
 
 
 def test_a_zip_a_folder_and_both_side_by_side_are_one_series_each(tmp_path: Path) -> None:
@@ -113,7 +129,7 @@ def test_an_empty_root_is_told(tmp_path: Path) -> None:
 
 def test_a_root_of_other_tables_is_told(tmp_path: Path) -> None:
     (tmp_path / "mine.tsv").write_text("a\tb\n1\t2\n")
-    with pytest.raises(InputError, match="1 TSV files, none with a `type` column naming case, imaging_study"):
+    with pytest.raises(InputError, match="1 TSV files and 0 CSV or JSON files, none with a `type` column naming case"):
         read(tmp_path)
 
 
@@ -188,11 +204,11 @@ def test_tsvs_that_are_not_ours_stop_nothing_and_are_counted_without_their_names
     with caplog.at_level(logging.INFO, logger="midrc_ml.cohorts.midrc_files"):
         tables = read(tmp_path)
     assert len(tables.cases) == 1
-    assert tables.notes == ("6 TSV files below the root are no node export and are not read",)
+    assert tables.notes == ("6 TSV, CSV or JSON files below the root are no export of MIDRC and are not read",)
     assert "results/doe0.tsv" in caplog.text
 
 
-@pytest.mark.parametrize("name", ["case.tsv", "Open-A1_case.tsv", "Open-A1_dx_series_file.tsv"])
+@pytest.mark.parametrize("name", ["case.tsv", "Open-A1_case.tsv", "Open-A1_dx_series_file.tsv", "visit.csv"])
 def test_a_file_with_the_name_of_a_node_and_no_type_column_is_named(tmp_path: Path, name: str) -> None:
     write_node(tmp_path / "i.tsv", "imaging_study", study("1.2", "100-1"))
     (tmp_path / name).write_text("submitter_id\tsex\n100-1\tMale\n")
@@ -221,6 +237,7 @@ def test_linked_folders_are_entered_and_a_circle_of_links_ends(tmp_path: Path) -
     (store / "deep").mkdir()
     (store / "deep" / "1.2.3.zip").write_bytes(b"x")
     (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "1.dcm").write_bytes(b"x")
     root.mkdir()
     (root / "export").symlink_to(store)
     (root / "export_again").symlink_to(store)

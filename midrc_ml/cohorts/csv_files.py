@@ -1,0 +1,159 @@
+"""Somebody's own CSV, TSV and Parquet files as tables of text, cell by cell as they stand in the file."""
+
+import csv
+import difflib
+import gzip
+import json
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+import pyarrow
+import pyarrow.parquet
+
+from midrc_ml.errors import TableError
+from midrc_ml.tables.checks import NUM_SHOWN
+
+_DELIMITERS = (",", ";", "\t", "|")
+_TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz")
+_PARQUET_ENDINGS = (".parquet", ".pq")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTable:
+    """The cells of a file as text, missing where blank; the index is the row of the file that an editor shows.
+
+    columns: as in the file, repeats included. dates, numbers: the columns of these types in a file that has types;
+    their texts are ISO dates and numbers with a point.
+    """
+
+    frame: pd.DataFrame
+    columns: tuple[str, ...]
+    num_empty: int = 0
+    dates: frozenset[str] = frozenset()
+    numbers: frozenset[str] = frozenset()
+
+
+def read_text_file(root: Path, file: str, *, delimiter: str | None, encoding: str) -> TextTable:
+    """The table in `root`/`file`, a CSV, TSV (either also `.gz`) or Parquet file by its ending.
+
+    delimiter: of cells; None = the one of , ; tab | that the header holds most often.
+
+    Raises:
+        TableError: no such file, not a table, or rows that are longer or shorter than the header.
+    """
+    path = root / file
+    if not path.is_file():
+        names = [str(place.relative_to(root)) for place in root.iterdir() if place.is_file()] if root.is_dir() else []
+        close = difflib.get_close_matches(file, names, n=1, cutoff=0.6)
+        raise TableError([f"no file {file} in cohort.root" + (f", did you mean {close[0]}?" if close else "")])
+    lower = path.name.lower()
+    try:
+        if lower.endswith(_PARQUET_ENDINGS):
+            return _from_parquet(path)
+        if not lower.endswith(_TEXT_ENDINGS):
+            endings = ", ".join((*_TEXT_ENDINGS, *_PARQUET_ENDINGS))
+            raise TableError([f"{file}: a table is read from {endings}; save it as one of them"])
+        content = gzip.decompress(path.read_bytes()) if lower.endswith(".gz") else path.read_bytes()
+        text = content.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
+        if delimiter is None:
+            delimiter = "\t" if ".tsv" in lower else _delimiter_of(text)
+        return _from_text(text, file, delimiter)
+    except UnicodeDecodeError as error:
+        raise TableError(
+            [f"{file}: not in {encoding}; say which encoding it has (`encoding: cp1252` for one from Excel on Windows)"]
+        ) from error
+    except LookupError as error:
+        raise TableError([f"{file}: encoding {encoding!r} is not known; give one such as utf-8 or cp1252"]) from error
+    except (pyarrow.ArrowException, EOFError, OSError) as error:
+        raise TableError([f"{file}: not a readable {path.suffix[1:]} file ({type(error).__name__})"]) from error
+
+
+def _delimiter_of(text: str) -> str:
+    header = text.lstrip("\r\n").split("\n", 1)[0]
+    return max(_DELIMITERS, key=header.count)
+
+
+def _from_text(text: str, file: str, delimiter: str) -> TextTable:
+    if len(delimiter) != 1:
+        raise TableError([f"{file}: delimiter {delimiter!r} must be one character"])
+    if text.lstrip()[:9].lower().startswith(("<!doctype", "<html")):
+        raise TableError([f"{file}: a web page, not a table (a failed download?); download it again"])
+    rows: list[list[str]] = []
+    numbers: list[int] = []
+    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        for row in reader:
+            rows.append([cell.strip() for cell in row])
+            numbers.append(reader.line_num)
+    except csv.Error as error:
+        raise TableError(
+            [f"{file}: not a readable table at row {reader.line_num} ({error}); save it again as CSV"]
+        ) from error
+    full = [position for position, row in enumerate(rows) if any(row)]
+    if not full:
+        raise TableError([f"{file}: an empty file; it must have a row of column names"])
+    header = _without_empty_end(rows[full[0]], 0)
+    body = [_without_empty_end(rows[position], len(header)) for position in full[1:]]
+    lines = [numbers[position] for position in full[1:]]
+    widest = max(map(len, body), default=0)
+    if len(header) < widest <= len(rows[full[0]]):  # the last columns have cells, but no name
+        header = rows[full[0]][:widest]
+        body = [row + [""] * (widest - len(row)) for row in body]
+    width = len(header)
+    odd = [line for line, row in zip(lines, body, strict=True) if len(row) != width]
+    if odd:
+        shown = ", ".join(map(str, odd[:NUM_SHOWN])) + (" ..." if len(odd) > NUM_SHOWN else "")
+        raise TableError(
+            [
+                f"{file}: {len(odd)} rows have more or fewer cells than the {width} of the header (rows {shown}); "
+                f"cells are parted by {delimiter!r}: give another one as `delimiter:`, or repair the file"
+            ]
+        )
+    frame = pd.DataFrame(body, columns=range(width), index=pd.Index(lines), dtype=object)
+    columns = tuple(header)
+    frame = frame.mask(frame == "", None).set_axis(pd.Index(columns, dtype=object), axis=1)
+    return TextTable(frame=frame, columns=columns, num_empty=len(rows) - len(full))
+
+
+def _without_empty_end(row: list[str], width: int) -> list[str]:
+    """The row without empty cells past `width`: spreadsheets leave them behind."""
+    end = len(row)
+    while end > width and not row[end - 1]:
+        end -= 1
+    return row[:end]
+
+
+def _from_parquet(path: Path) -> TextTable:
+    table = pyarrow.parquet.read_table(path)
+    columns = tuple(table.column_names)
+    dates, numbers, texts = set(), set(), []
+    for name, column in zip(columns, table.columns, strict=True):
+        kind = column.type
+        if pyarrow.types.is_dictionary(kind):
+            column = column.cast(kind.value_type)
+            kind = column.type
+        if pyarrow.types.is_date(kind) or pyarrow.types.is_timestamp(kind):
+            dates.add(name)
+        elif pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind) or pyarrow.types.is_decimal(kind):
+            numbers.add(name)
+        texts.append([_cell(value) for value in column.to_pylist()])
+    index = pd.RangeIndex(1, table.num_rows + 1)
+    frame = pd.DataFrame(dict(enumerate(texts)), index=index, dtype=object).set_axis(
+        pd.Index(columns, dtype=object), axis=1
+    )
+    return TextTable(frame=frame, columns=columns, dates=frozenset(dates), numbers=frozenset(numbers))
+
+
+def _cell(value: object) -> str | None:
+    """A typed value as the text that a person would write: 7 for an id that pandas made 7.0."""
+    if value is None or value != value:
+        return None
+    if isinstance(value, list | dict):
+        return json.dumps(value, default=str)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat())
+    return str(value).strip() or None

@@ -1,0 +1,195 @@
+"""What a cell of somebody's own table means: marks, numbers, flags, ages, dates."""
+
+import re
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from midrc_ml.tables.checks import NUM_SHOWN
+
+# English and German, as sites write them; anything else is mapped in the YAML. Blank is missing, never false.
+TRUE_WORDS = frozenset({"true", "t", "yes", "y", "ja", "j", "1", "1.0"})
+FALSE_WORDS = frozenset({"false", "f", "no", "n", "nein", "0", "0.0"})
+# What YAML 1.1 reads as true and false where it is not quoted.
+_YAML_WORDS = {True: frozenset({"true", "yes", "on"}), False: frozenset({"false", "no", "off"})}
+
+_DAYS_PER_YEAR = 365.2425  # Gregorian mean
+DAYS_PER = {"minutes": 1 / 1440, "hours": 1 / 24, "days": 1.0, "weeks": 7.0}
+YEARS_PER = {"years": 1.0, "months": 1 / 12, "weeks": 7 / _DAYS_PER_YEAR, "days": 1 / _DAYS_PER_YEAR}
+BANDS = ("middle", "lower")
+ISO = "iso"
+STAMP = "datetime64[us, UTC]"
+MAX_AGE = 130  # years; more is another unit
+MAX_DAYS = 36525  # a hundred years; more is a date without its signs, or Excel's number of one
+NUM_WORDS_SHOWN = 20
+
+# PS3.5 6.2: an AS is three digits and D, W, M or Y.
+_UNIT_WORDS = {
+    "y": "years", "yr": "years", "yrs": "years", "year": "years", "years": "years",
+    "m": "months", "mo": "months", "month": "months", "months": "months",
+    "w": "weeks", "week": "weeks", "weeks": "weeks",
+    "d": "days", "day": "days", "days": "days",
+}  # fmt: skip
+_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)\.?")
+_INTERVAL = re.compile(r"([\[(])\s*(\d+)\s*[,;]\s*(\d+)\s*([\])])")  # as `cut` of R and pandas names it
+_BAND = re.compile(r"(\d+)\s*(?:-|\u2013|\u2014|to)\s*(\d+)\s*([a-z]*)\.?")
+_ABOVE = re.compile(r"(>=|\u2265|>)\s*(\d+)\s*([a-z]*)\.?")
+_AND_OVER = re.compile(r"(\d+)\s*([a-z]*?)\s*(?:\+|(?:and|or) (?:over|older|above))")
+_BELOW = re.compile(r"(<=|\u2264|<|under )\s*(\d+)\s*([a-z]*)\.?")
+_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}.*|\d{1,2}[./]\d{1,2}[./]\d{2,4}.*|\d{4}/\d{1,2}/\d{1,2}.*|(?:19|20)\d{6}")
+
+
+@dataclass(frozen=True)
+class Age:
+    """An age in years, and whether it stands for a band."""
+
+    years: float
+    is_band: bool = False
+
+
+def parse_age(text: str, *, unit: str, bands: str) -> Age | None:
+    """The age that `text` says: `071Y`, `018M`, `54`, `0-17`, `65+`, `>89`; None where it says none.
+
+    unit: of a number that stands alone. bands: what stands for one: `middle` in completed years, or its `lower`
+    edge; an open one (`65+`) has no middle, and its lower edge stands for it.
+    """
+    text = text.strip().lower()
+    if found := _AGE.fullmatch(text):
+        return _age(float(found[1]), None, found[2], unit, bands)
+    if found := _BAND.fullmatch(text):
+        low, high = int(found[1]), int(found[2])
+        return _age(low, high, found[3], unit, bands) if low <= high else None
+    if found := _INTERVAL.fullmatch(text):
+        low, high = int(found[2]) + (found[1] == "("), int(found[3]) - (found[4] == ")")
+        return _age(low, high, "", unit, bands) if low <= high else None
+    if found := _ABOVE.fullmatch(text):
+        return _age(int(found[2]) + (found[1] == ">"), np.inf, found[3], unit, bands)
+    if found := _AND_OVER.fullmatch(text):
+        return _age(int(found[1]), np.inf, found[2], unit, bands)
+    if found := _BELOW.fullmatch(text):
+        high = int(found[2]) - (found[1] in ("<", "under "))
+        return _age(0, high, found[3], unit, bands) if high >= 0 else None
+    return None
+
+
+def _age(low: float, high: float | None, word: str, unit: str, bands: str) -> Age | None:
+    """high: the last completed year (month ...) of a band, infinite for an open one, None where it is none."""
+    unit = _UNIT_WORDS.get(word, "") if word else unit
+    if not unit:
+        return None
+    per = YEARS_PER[unit]
+    if low * per > MAX_AGE:
+        return None
+    if high is None or high == np.inf or bands == "lower":
+        return Age(low * per, is_band=high is not None)
+    # 18-29 lasts to the day before the 30th birthday.
+    middle = (low + high + 1) / 2
+    years = float(np.floor(middle)) if unit == "years" else middle * per
+    # A band that reaches over 89 does not say that its patient does.
+    return Age(min(years, 89.0) if low * per < 90 else years, is_band=True)
+
+
+def flags(text: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """True, false or missing of each text, and which could not be read."""
+    lower = text.str.lower()
+    result = pd.Series(pd.NA, index=text.index, dtype="boolean")
+    result[lower.isin(TRUE_WORDS)] = True
+    result[lower.isin(FALSE_WORDS)] = False
+    return result, result.isna() & text.notna()
+
+
+def numbers(text: pd.Series, *, decimal: str) -> tuple[pd.Series, pd.Series]:
+    """float64 of each text, and which could not be read.
+
+    decimal: `,` = a point in a number is refused: it would stand for thousands.
+    """
+    readable = text
+    if decimal == ",":
+        readable = text.mask(text.str.contains(".", regex=False, na=False)).str.replace(",", ".", regex=False)
+    result = pd.to_numeric(readable, errors="coerce").astype("float64")
+    bad = text.notna() & ~np.isfinite(result)
+    return result.mask(bad), bad
+
+
+def stamps(text: pd.Series, *, date: str) -> tuple[pd.Series, pd.Series]:
+    """The moment of each text, and which could not be read. date: `iso`, or a format as of `strptime`."""
+    fmt = "ISO8601" if date == ISO else date
+    once = pd.Series(text.dropna().unique(), dtype="object")
+    # Without a zone of its own a time is taken as UTC: only differences are used.
+    read = pd.to_datetime(once, format=fmt, errors="coerce", utc=True)
+    result = text.map(dict(zip(once, read, strict=True))).astype(STAMP)
+    return result, text.notna() & result.isna()
+
+
+def is_date_format(date: str) -> bool:
+    """Whether dates can be read by it: `iso`, or a format as of `strptime` with a year."""
+    try:
+        pd.to_datetime(pd.Series(["-"]), format="ISO8601" if date == ISO else date, errors="coerce")
+    except ValueError:
+        return False
+    return date == ISO or "%Y" in date or "%y" in date
+
+
+def looks_like_dates(text: pd.Series) -> bool:
+    """Whether any of the texts is written as a date."""
+    return bool(text.dropna().str.fullmatch(_DATE).any())
+
+
+def completed_years(birth: pd.Series, until: pd.Series) -> pd.Series:
+    """Birthdays between two moments, as float64; missing where either is."""
+    years = (until.dt.year - birth.dt.year).astype("float64")
+    before = (until.dt.month * 100 + until.dt.day) < (birth.dt.month * 100 + birth.dt.day)
+    return years - before.astype("float64")
+
+
+def says(text: pd.Series, mark: Hashable) -> pd.Series:
+    """Which texts are the `mark` of a YAML: the same text, the same number, or a word for the same truth value.
+
+    An empty mark is a blank cell. YAML turns an unquoted `Yes` into true and `007` into 7, so that the text itself is
+    no longer known.
+    """
+    if mark == "":
+        return text.isna()
+    if isinstance(mark, bool):
+        return text.str.lower().isin(_YAML_WORDS[mark])
+    if isinstance(mark, int | float):
+        return pd.to_numeric(text, errors="coerce") == mark
+    return text == str(mark)
+
+
+def without_marks(text: pd.Series, marks: Iterable[Hashable]) -> pd.Series:
+    """`text` with the marks for a missing value taken out."""
+    for mark in marks:
+        text = text.mask(says(text, mark), None)
+    return text
+
+
+def bad_cells(text: pd.Series, bad: pd.Series, rule: str, *, where: str) -> str:
+    """A sentence for cells that break `rule`: how many, the first five with the row of the file and the cell."""
+    shown = ", ".join(f"row {row}: {cell!r}" for row, cell in text[bad].head(NUM_SHOWN).items())
+    return f"{where} {rule}; {_how_many(int(bad.sum()))} not ({shown}{_more(int(bad.sum()))})"
+
+
+def bad_rows(rows: Sequence[Hashable], rule: str, *, where: str) -> str:
+    """A sentence for rows that break `rule`, by their numbers in the file alone."""
+    shown = ", ".join(str(row) for row in rows[:NUM_SHOWN])
+    return f"{where} {rule}; {_how_many(len(rows))} not (rows {shown}{_more(len(rows))})"
+
+
+def unknown_words(text: pd.Series, unknown: pd.Series, *, where: str) -> str:
+    """The distinct cells that are not known, most frequent first, with their number of rows."""
+    counts = text[unknown].value_counts()
+    counts = counts.sort_index().sort_values(ascending=False, kind="stable")
+    shown = ", ".join(f"{word!r} ({count})" for word, count in counts.head(NUM_WORDS_SHOWN).items())
+    more = f", and {len(counts) - NUM_WORDS_SHOWN} more" if len(counts) > NUM_WORDS_SHOWN else ""
+    return f"{where}: {int(unknown.sum())} rows hold one of {len(counts)} values that are not known, {shown}{more}"
+
+
+def _how_many(count: int) -> str:
+    return f"{count} {'row does' if count == 1 else 'rows do'}"
+
+
+def _more(count: int) -> str:
+    return f", and {count - NUM_SHOWN} more" if count > NUM_SHOWN else ""

@@ -1,0 +1,94 @@
+"""The readings of an export: scores, grades and classes that the annotation node gives to studies and series."""
+
+import pandas as pd
+
+from midrc_ml.cohorts.midrc_lists import first_item, is_among, looked_up
+from midrc_ml.cohorts.midrc_nodes import GRADES, SERIES_NODES
+
+_COLUMNS = ["study_id", "series_id", "reader", "name", "value", "category", "source"]
+_NAMES = {
+    "midrc_mRALE_score": "mrale_total",
+    "airspace_disease_grading": "airspace_grade",
+    "class_covid19_pneumonia": "pneumonia_class",
+    "sift_image_quality_index": "image_quality",
+}
+_NOT_REPORTED = "Not Reported"
+
+
+def read_readings(
+    node: pd.DataFrame, copies: pd.DataFrame | None, series: pd.DataFrame | None, notes: list[str]
+) -> tuple[pd.DataFrame, frozenset[str]]:
+    """The readings table, and the studies that are read differently in two projects.
+
+    A row is of a study, by its link, or of a series, whose study it then is of. Rows of a case alone, or of nothing
+    that is known, are counted. A reader with several rows for one thing is told apart by a number.
+    """
+    study, series_uid = _places(node, copies, series)
+    values = node.assign(
+        study_id=study,
+        series_id=series_uid,
+        reader=node["annotator_id"].fillna(node["annotation_method"]).fillna("unknown"),
+    )
+    long = []
+    for column, name in _NAMES.items():
+        given = values[column].notna() & (values[column] != _NOT_REPORTED)
+        rows = values.loc[given, ["study_id", "series_id", "reader", "project_id", "submitter_id", "id"]]
+        of_column = values.loc[given, column]
+        if name == "mrale_total":
+            rows = rows.assign(value=of_column)
+        elif name == "airspace_grade":
+            rank = {grade: float(value) for value, grade in enumerate(GRADES, start=1)}
+            rows = rows.assign(value=of_column.map(rank), category=of_column)
+        else:
+            rows = rows.assign(category=of_column)
+        long.append(rows.assign(name=name))
+    readings = pd.concat([frame.reindex(columns=[*_COLUMNS, "project_id", "submitter_id", "id"]) for frame in long])
+    readings = readings.astype({"value": "float64", "category": "str"}).reset_index(drop=True)
+    nowhere = readings["study_id"].isna()
+    if nowhere.any():
+        notes.append(f"annotation: {int(nowhere.sum())} readings name no known study or series; they are left out")
+        readings = readings[~nowhere]
+    if copies is not None:
+        strays = int((~is_among(readings["study_id"], copies["study_id"])).sum())
+        if strays:
+            notes.append(
+                f"annotation: {strays} readings name a study that is in no imaging_study row; they are not used"
+            )
+    order = ["study_id", "name", "project_id", "submitter_id", "id", "series_id", "reader", "value", "category"]
+    readings = readings.sort_values(order, na_position="last", ignore_index=True)
+    readings, differently = _one_project_each(readings)
+    place = readings.groupby(["study_id", "series_id", "reader", "name"], dropna=False).cumcount()
+    numbered = readings["reader"] + " (" + (place + 1).astype("str") + ")"
+    readings["reader"] = readings["reader"].where(place == 0, numbered)
+    readings["source"] = "annotation"
+    return readings[_COLUMNS], differently
+
+
+def _places(
+    node: pd.DataFrame, copies: pd.DataFrame | None, series: pd.DataFrame | None
+) -> tuple[pd.Series, pd.Series]:
+    """The study and the series of each row, where it links to one that is known."""
+    study = first_item(node["imaging_studies.submitter_id"])
+    if copies is not None:
+        study = looked_up(study, copies["submitter_id"], copies["study_id"]).fillna(study)
+    link = pd.Series(pd.NA, index=node.index, dtype=object).astype("str")
+    for name in SERIES_NODES:
+        link = link.fillna(first_item(node[f"{name}s.submitter_id"]))
+    if series is None or link.isna().all():
+        return study, link
+    uid = looked_up(link, series["submitter_id"], series["series_uid"]).fillna(link)
+    return study.fillna(looked_up(uid, series["series_uid"], series["study_uid"])), uid
+
+
+def _one_project_each(readings: pd.DataFrame) -> tuple[pd.DataFrame, frozenset[str]]:
+    """Readings of a study by one name from one project, and the studies of which two projects say other things."""
+    project = readings["project_id"].fillna("")
+    projects = project.groupby([readings["study_id"], readings["name"]])
+    if (projects.transform("nunique") == 1).all():
+        return readings, frozenset()
+    said = (readings["value"].astype("str").fillna("") + "\x1f" + readings["category"].fillna("")).rename("said")
+    by_copy = pd.concat([readings[["study_id", "name"]], project.rename("project"), said], axis=1)
+    together = by_copy.groupby(["study_id", "name", "project"])["said"].agg(lambda texts: "\x1e".join(sorted(texts)))
+    states = together.groupby(["study_id", "name"]).nunique()
+    differently = frozenset(states.index[states > 1].get_level_values("study_id"))
+    return readings[project == projects.transform("min")], differently

@@ -1,0 +1,263 @@
+"""What procedures, conditions, medication, observations, tests and annotations become."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from midrc_export import case, plain, read, series, study, visit, words, write_node
+
+from midrc_ml.cohorts.midrc_breathing import BreathingWords
+from midrc_ml.errors import InputError, TableError
+
+HEADERS = {
+    "procedure": "type id project_id submitter_id breathing_support_type case_ids days_to_procedure_end "
+    "days_to_procedure_start procedure_name cases.id cases.submitter_id",
+    "condition": "type id project_id submitter_id case_ids condition_code condition_code_system condition_name "
+    "days_to_condition_end days_to_condition_start cases.id cases.submitter_id",
+    "medication": "type id project_id submitter_id case_ids days_to_medication_end days_to_medication_start "
+    "medication_name medication_type cases.id cases.submitter_id",
+    "observation": "type id project_id submitter_id case_ids days_to_observation observation_answer observation_name "
+    "cases.id cases.submitter_id",
+    "annotation": "type id project_id submitter_id airspace_disease_grading annotation_method annotation_name "
+    "annotator_id case_ids class_covid19_pneumonia midrc_mRALE_score sift_image_quality_index cases.submitter_id "
+    "dx_series_files.submitter_id imaging_studies.submitter_id",
+}
+EVENT = ["kind", "name", "start_day", "end_day", "value", "unit"]
+
+
+def write(root: Path, node: str, *rows: dict[str, str]) -> None:
+    write_node(root / f"{node}.tsv", node, *rows, header=HEADERS[node])
+
+
+def support(kind: str, start: str = "2", end: str = "6", **other: str) -> dict[str, str]:
+    days = {"days_to_procedure_start": start, "days_to_procedure_end": end}
+    return visit("100-1", procedure_name="Breathing Support", breathing_support_type=kind, **days, **other)
+
+
+# Free text: no real values are public; the words are those of clinical practice.
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Invasive Mechanical Ventilation", "invasive"),
+        ("Ventilator", "invasive"),
+        ("Intubated", "invasive"),
+        ("endotracheal tube", "invasive"),
+        ("V-V ECMO", "invasive"),
+        ("Extracorporeal membrane oxygenation", "invasive"),
+        ("Tracheostomy / vent", "invasive"),
+        ("Nasal Cannula", "noninvasive"),
+        ("High-Flow Nasal Cannula", "noninvasive"),
+        ("Venturi mask", "noninvasive"),
+        ("Supplemental oxygen", "noninvasive"),
+        ("CPAP", "noninvasive"),
+        ("BiPAP", "noninvasive"),
+        ("Non-invasive ventilation", "noninvasive"),
+        ("Noninvasive mechanical ventilation", "noninvasive"),
+        ("Non-Rebreather", "noninvasive"),
+        ("Ventilator, weaned to nasal cannula", None),
+        ("Ventilation", None),
+        ("Other", None),
+        ("eventually", None),
+        (None, None),
+    ],
+)
+def test_the_shipped_words_tell_ventilation_from_other_support(text: str | None, kind: str | None) -> None:
+    (found,) = BreathingWords(words("breathing_support")).kinds(pd.Series([text], dtype="str")).fillna("none")
+    assert found == (kind or "none")
+
+
+def test_ventilation_has_its_days_other_support_is_an_observation_and_the_unknown_has_no_day(tmp_path: Path) -> None:
+    kinds = ["Ventilator", "Nasal Cannula", "Something", ""]
+    write(tmp_path, "procedure", *(support(kind) for kind in kinds))
+    tables = read(tmp_path)
+    events = plain(tables.events[EVENT])
+    assert events == [
+        ["observation", "breathing_support", 2.0, 6.0, "Nasal Cannula", "-"],
+        ["ventilation", "Something", "-", "-", "-", "-"],
+        ["ventilation", "Ventilator", 2.0, 6.0, "-", "-"],
+        ["ventilation", "-", "-", "-", "-", "-"],
+    ]
+    assert len(tables.notes) == 1
+    assert tables.notes[0].startswith("procedure: 2 rows have a breathing_support_type that is in neither list")
+
+
+def test_a_ventilation_whose_days_cannot_be_is_kept_without_them_and_counted(tmp_path: Path) -> None:
+    write(
+        tmp_path, "procedure", support("Ventilator", "9", "3"), support("Ventilator", "", "3"), support("ECMO", "3", "")
+    )
+    tables = read(tmp_path)
+    assert plain(tables.events[["name", "start_day"]]) == [
+        ["ECMO", 3.0],
+        ["Ventilator", "-"],
+        ["Ventilator", "-"],
+    ]
+    assert tables.notes[0].startswith("procedure: 2 rows end before they start, or have an end and no start")
+
+
+def test_a_procedure_of_another_name_is_counted_and_no_ventilation(tmp_path: Path) -> None:
+    write(tmp_path, "procedure", {**support("Ventilator"), "procedure_name": "Dialysis"})
+    tables = read(tmp_path)
+    assert len(tables.events) == 0
+    assert tables.notes == ("procedure: 1 rows are no Breathing Support; they are not read",)
+
+
+def test_the_words_are_those_of_the_settings(tmp_path: Path) -> None:
+    write(tmp_path, "procedure", support("Beatmung"))
+    tables = read(tmp_path, breathing_support={"invasive": ["beatmung"]})
+    assert tables.events["start_day"].tolist() == [2.0]
+
+
+@pytest.mark.parametrize("setting", [{"invasive": "vent"}, {"yes": ["vent"]}, ["vent"]])
+def test_words_of_another_form_are_refused(setting: Any) -> None:
+    with pytest.raises(InputError, match=r"cohort.breathing_support.*; it must (be a list|hold lists) of words"):
+        BreathingWords(setting)
+
+
+def test_conditions_medication_and_observations_keep_code_name_and_days(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "condition",
+        visit("100-1", condition_code="U09.9", condition_code_system="ICD-10", condition_name="Post COVID-19 condition",
+              days_to_condition_start="40", days_to_condition_end="90"),
+    )  # fmt: skip
+    write(
+        tmp_path,
+        "medication",
+        visit(
+            "100-1", medication_name="remdesivir", medication_type="Protease inhibitor", days_to_medication_start="-1"
+        ),
+    )
+    write(
+        tmp_path,
+        "observation",
+        visit("100-1", observation_name="smoking", observation_answer="never", days_to_observation="0"),
+    )
+    assert plain(read(tmp_path).events[EVENT]) == [
+        ["condition", "U09.9", 40.0, 90.0, "Post COVID-19 condition", "ICD-10"],
+        ["medication", "remdesivir", -1.0, "-", "Protease inhibitor", "-"],
+        ["observation", "smoking", 0.0, "-", "never", "-"],
+    ]
+
+
+@pytest.mark.parametrize("spelling", ["-7,5", "[-7, 5]", "['-7', '5']", "-7.0,5.0"])
+def test_days_to_a_test_count_from_the_study_and_negative_is_before_it(tmp_path: Path, spelling: str) -> None:
+    row = study("1.1", "100-1", days_to_study="20.0", days_from_study_to_pos_covid_test=spelling)
+    write_node(tmp_path / "i.tsv", "imaging_study", row)
+    tables = read(tmp_path)
+    assert tables.events[["kind", "start_day", "value", "source"]].to_numpy().tolist() == [
+        ["covid_test", 13.0, "Positive", "imaging_study"],
+        ["covid_test", 25.0, "Positive", "imaging_study"],
+    ]
+
+
+def test_a_test_that_measurement_or_another_study_tells_of_counts_once(tmp_path: Path) -> None:
+    days = {"days_from_study_to_pos_covid_test": "0", "days_from_study_to_neg_covid_test": "0"}
+    studies = [study("1.1", "100-1", days_to_study="4", **days), study("1.2", "100-1", days_to_study="4", **days)]
+    write_node(tmp_path / "i.tsv", "imaging_study", *studies)
+    test = {"test_days_from_index": "4.0", "test_result_text": "Negative", "test_method": "RT-PCR"}
+    write_node(tmp_path / "m.tsv", "measurement", visit("100-1", submitter_id="m", **test))
+    events = read(tmp_path).events[["value", "source"]].to_numpy().tolist()
+    assert sorted(events) == [["Negative", "measurement"], ["Positive", "imaging_study"]]
+
+
+def test_days_to_a_test_without_a_day_of_the_study_are_counted(tmp_path: Path) -> None:
+    rows = [
+        study("1.1", "100-1", days_to_study="", days_from_study_to_pos_covid_test="3"),
+        study("1.2", "100-1", days_to_study="1", days_from_study_to_neg_covid_test="soon,2"),
+    ]
+    write_node(tmp_path / "i.tsv", "imaging_study", *rows)
+    tables = read(tmp_path)
+    assert tables.events["start_day"].tolist() == [3.0]
+    assert tables.notes == (
+        "imaging_study: 1 days from a study to a test are no number; they are not used",
+        "imaging_study: 1 days from a study to a test have no day of the study; they are not used",
+    )
+
+
+def test_an_old_export_without_the_days_to_tests_lacks_covid_tests(tmp_path: Path) -> None:
+    header = "type submitter_id case_ids days_to_study study_modality study_uid cases.submitter_id"
+    write_node(tmp_path / "i.tsv", "imaging_study", study("1.1", "100-1"), header=header)
+    assert "covid_test" in read(tmp_path).absent
+
+
+@pytest.mark.parametrize(
+    ("answer", "ever"), [("Yes", True), ("No", False), ("Indeterminate", None), ("Not Reported", None), ("", None)]
+)
+def test_covid_ever_is_known_from_yes_and_no_alone(tmp_path: Path, answer: str, ever: bool | None) -> None:
+    write_node(tmp_path / "c.tsv", "case", case("100-1", covid19_positive=answer))
+    (found,) = read(tmp_path).cases["covid_ever"]
+    assert (None if pd.isna(found) else found) == ever
+
+
+def test_long_covid_is_never_a_no(tmp_path: Path) -> None:
+    answers = ("Positive", "Not Reported", "")
+    write_node(tmp_path / "c.tsv", "case", *(case(f"1-{i}", long_covid_diagnosis=a) for i, a in enumerate(answers)))
+    cases = read(tmp_path).cases
+    assert cases["long_covid"].fillna(False).tolist() == [True, False, False]
+    assert int(cases["long_covid"].isna().sum()) == 2
+    assert cases["died"].isna().all()
+
+
+def reading(of: str, **values: str) -> dict[str, str]:
+    return {"submitter_id": "a", "imaging_studies.submitter_id": of, **values}
+
+
+def test_annotations_become_readings_of_score_grade_class_and_quality(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "annotation",
+        reading("1.1", midrc_mRALE_score="14", annotator_id="r1"),
+        reading("1.1", submitter_id="b", airspace_disease_grading="moderate", class_covid19_pneumonia="typical",
+                annotation_method="Retrospective_expert"),
+        reading("1.1", submitter_id="c", sift_image_quality_index="B"),
+        reading("1.1", submitter_id="d", sift_image_quality_index="Not Reported"),
+    )  # fmt: skip
+    found = plain(read(tmp_path).readings[["name", "reader", "value", "category"]])
+    assert sorted(found) == [
+        ["airspace_grade", "Retrospective_expert", 2.0, "moderate"],
+        ["image_quality", "unknown", "-", "B"],
+        ["mrale_total", "r1", 14.0, "-"],
+        ["pneumonia_class", "Retrospective_expert", "-", "typical"],
+    ]
+
+
+def test_a_reader_with_several_rows_of_a_study_is_told_apart(tmp_path: Path) -> None:
+    rows = [reading("1.1", submitter_id=name, midrc_mRALE_score=score) for name, score in (("b", "3"), ("a", "7"))]
+    write(tmp_path, "annotation", *rows)
+    readings = read(tmp_path).readings
+    assert readings[["reader", "value"]].to_numpy().tolist() == [["unknown", 7.0], ["unknown (2)", 3.0]]
+
+
+def test_a_reading_of_a_series_is_one_of_its_study_and_one_of_a_case_alone_is_counted(tmp_path: Path) -> None:
+    write_node(tmp_path / "i.tsv", "imaging_study", study("1.1", "100-1", submitter_id="100-1_1.1"))
+    write_node(tmp_path / "s.tsv", "dx_series_file", series("1.1.1", "100-1_1.1", submitter_id="film"))
+    write(
+        tmp_path,
+        "annotation",
+        {"submitter_id": "a", "dx_series_files.submitter_id": "film", "midrc_mRALE_score": "3"},
+        {"submitter_id": "b", "imaging_studies.submitter_id": "100-1_1.1", "midrc_mRALE_score": "5"},
+        {"submitter_id": "c", "case_ids": "100-1", "midrc_mRALE_score": "9"},
+    )
+    tables = read(tmp_path)
+    found = plain(tables.readings[["study_id", "series_id", "value"]])
+    assert found == [["1.1", "1.1.1", 3.0], ["1.1", "-", 5.0]]
+    assert tables.notes == ("annotation: 1 readings name no known study or series; they are left out",)
+
+
+@pytest.mark.parametrize("other", ["7", "8"])
+def test_readings_of_a_study_in_two_projects_count_once_or_are_refused(tmp_path: Path, other: str) -> None:
+    for project in ("Open-R1", "TCIA-RICORD"):
+        write_node(tmp_path / project / "i.tsv", "imaging_study", study("1.1", "100-1", project_id=project))
+    rows = [
+        reading("1.1", project_id=project, midrc_mRALE_score=score, annotator_id=reader)
+        for project, score, reader in (("Open-R1", "7", "r1"), ("TCIA-RICORD", other, "one"))
+    ]
+    write(tmp_path, "annotation", *rows)
+    if other == "7":
+        assert read(tmp_path).readings[["reader", "value"]].to_numpy().tolist() == [["r1", 7.0]]
+    else:
+        with pytest.raises(
+            TableError, match="1 studies have copies with another day, age, flag of the case, or reading"
+        ):
+            read(tmp_path)
