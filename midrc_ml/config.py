@@ -28,7 +28,17 @@ _PLACES = (
 )
 _PATHS = ("data_dir", "cache_dir", "log_dir")
 _RUN_KEYS = {"task", "cohort", "split", "seed", "paths"}
-_NOT_PARAMS = (*_PLACES, "paths.", "tracking.uri", "task.question", "task.source", "task.needs", "task.metrics.")
+_TABLES = tuple(f"cohort.{name}" for name in ("cases", "studies", "series", "events", "readings"))  # of cohort=csv
+_NOT_PARAMS = (
+    *_PLACES,
+    *_TABLES,
+    "paths.",
+    "tracking.uri",
+    "task.question",
+    "task.source",
+    "task.needs",
+    "task.metrics.",
+)
 
 
 def shipped_folder(name: str) -> Path:

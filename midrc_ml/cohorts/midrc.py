@@ -12,6 +12,7 @@ from midrc_ml.cohorts.midrc_breathing import BreathingWords
 from midrc_ml.cohorts.midrc_cases import one_study_each, read_cases, study_copies
 from midrc_ml.cohorts.midrc_events import read_events
 from midrc_ml.cohorts.midrc_files import Export, read_export
+from midrc_ml.cohorts.midrc_lists import sorted_by
 from midrc_ml.cohorts.midrc_nodes import SERIES_NODES, SUPPLIED_BY
 from midrc_ml.cohorts.midrc_patients import patient_ids, project_ranks, read_aliases
 from midrc_ml.cohorts.midrc_readings import read_readings
@@ -143,5 +144,4 @@ def _in_order(frame: pd.DataFrame | None, table: Table) -> pd.DataFrame | None:
     """Rows in an order of their own: that of the files, and of the rows in them, makes no difference."""
     if frame is None:
         return None
-    columns = list(table.key) or [column.name for column in table.columns if column.name in frame]
-    return frame.sort_values(columns, na_position="last", ignore_index=True)
+    return sorted_by(frame, table.key or [column.name for column in table.columns if column.name in frame])

@@ -13,15 +13,15 @@ import pyarrow.compute as pc
 
 from midrc_ml.tables.checks import parse_list
 
-# A text without any of these is a plain item, or items joined by commas without a blank.
-_OTHER_SPELLINGS = ("[", '"', " ", ",,")
+_OTHER_SPELLING = r"[\[\" ]"  # a text without any of these is an item, or items joined by commas without a blank
+_EMPTY_ITEM = r"^,|,,|,$"
 
 
 def one_spelling(values: pd.Series) -> pd.Series:
     """Lists as comma-joined text, as JSON where an item itself holds a comma; missing where there is no item."""
-    odd = pd.Series(False, index=values.index)
-    for mark in _OTHER_SPELLINGS:
-        odd |= values.str.contains(mark, regex=False, na=False)
+    several = has_several(values)
+    odd = _contains(values, _OTHER_SPELLING)
+    odd |= several & _contains(values.where(several), _EMPTY_ITEM)
     if odd.any():
         values = values.where(~odd, per_distinct(values.where(odd), lambda cell: joined(parse_list(cell))))
     return values
@@ -51,7 +51,12 @@ def first_item(values: pd.Series) -> pd.Series:
 
 def has_several(values: pd.Series) -> pd.Series:
     """Whether a list (in the one spelling) may have several items."""
-    return values.str.contains(",", regex=False, na=False)
+    return _contains(values, ",")
+
+
+def _contains(values: pd.Series, pattern: str) -> pd.Series:
+    found = pc.match_substring_regex(pa.array(values, type=pa.large_string(), from_pandas=True), pattern)
+    return pd.Series(found.fill_null(False).to_numpy(zero_copy_only=False), index=values.index)
 
 
 def exploded(values: pd.Series) -> pd.Series:
@@ -80,3 +85,13 @@ def looked_up(values: pd.Series, names: pd.Series, targets: pd.Series) -> pd.Ser
         return values.where(np.zeros(len(values), dtype=bool))
     table = targets[known].groupby(names[known].to_numpy()).min()
     return values.map(table).astype(values.dtype)
+
+
+def sorted_by(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """`frame` in the order of `columns`, missing values last; left as it is where it is sorted already."""
+    first = frame[columns[0]]
+    if len(columns) == 1 and not first.hasnans and (first.array[:-1] <= first.array[1:]).all():
+        return frame.reset_index(drop=True)
+    keys = pa.Table.from_pandas(frame[list(columns)], preserve_index=False)
+    order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in columns])
+    return frame.take(order.to_numpy()).reset_index(drop=True)

@@ -148,9 +148,10 @@ def _after_items(head: bytes, position: int, *, implicit: bool) -> int:
 
 
 def _text(raw: bytes) -> str:
-    if not raw.isascii() or b"\x1b" in raw:
-        raise OddError  # in a character set that the file names
-    return joined(raw.decode("ascii"))
+    text = raw.strip(b"\0 ").decode("latin-1")
+    if not (text.isascii() and text.isprintable()):
+        raise OddError  # damaged, or in a character set that the file names
+    return joined(text)
 
 
 def _rows_or_columns(raw: bytes) -> int:

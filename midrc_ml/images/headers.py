@@ -13,7 +13,7 @@ import os
 import time
 import warnings
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
@@ -74,7 +74,7 @@ def scan_headers(files: Sequence[str | Path], *, cache_dir: str | None, num_proc
         file=distinct
     )
     if cache_dir is None:
-        known = _scan(wanted, num_processes)
+        known = pd.concat([_frame([]), *_parts(wanted, num_processes)], ignore_index=True)
     else:
         folder = Path(cache_dir).expanduser().resolve() / "headers" / f"v{_VERSION}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,8 @@ def scan_headers(files: Sequence[str | Path], *, cache_dir: str | None, num_proc
         if len(known) < len(wanted):
             with FileLock(folder / "scan.lock"):
                 known = _known(folder, wanted)  # another process may have read them while this one waited
-                new = _read(wanted[~wanted["file"].isin(known["file"])], folder, num_processes)
+                missing = wanted[~wanted["file"].isin(known["file"])]
+                new = [_kept(part, folder) for part in _parts(missing, num_processes)]
             known = pd.concat([known, *new], ignore_index=True)
     return known.set_index("file").reindex(paths.to_numpy()).reset_index(names="file")[list(COLUMNS)]
 
@@ -105,36 +106,34 @@ def _part(path: Path) -> pd.DataFrame:
         return _frame([])
 
 
-def _read(missing: pd.DataFrame, folder: Path, num_processes: int) -> list[pd.DataFrame]:
-    """Read the headers of `missing`, in parts that are kept one by one."""
-    started, parts = time.monotonic(), []
-    first = max((int(path.stem) for path in folder.glob("*.parquet")), default=-1) + 1
-    for number, start in enumerate(range(0, len(missing), _PART_FILES), start=first):
-        part = _scan(missing.iloc[start : start + _PART_FILES], num_processes)
-        unfinished = folder / f"{number:06d}.unfinished"
-        part.to_parquet(unfinished, index=False)
-        os.replace(unfinished, folder / f"{number:06d}.parquet")
-        parts.append(part)
-        done = min(start + _PART_FILES, len(missing))
-        log.info("Headers: %d of %d files, %.0f files/s", done, len(missing), done / (time.monotonic() - started))
-    return parts
+def _kept(part: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    number = max((int(path.stem) for path in folder.glob("*.parquet")), default=-1) + 1
+    unfinished = folder / f"{number:06d}.unfinished"
+    part.to_parquet(unfinished, index=False)
+    os.replace(unfinished, folder / f"{number:06d}.parquet")
+    return part
 
 
-def _scan(wanted: pd.DataFrame, num_processes: int) -> pd.DataFrame:
-    many = num_processes > 1 and len(wanted) >= _POOL_FROM
+def _parts(missing: pd.DataFrame, num_processes: int) -> Iterator[pd.DataFrame]:
+    """The headers of these files, some thousands at a time, with their size and time."""
+    started = time.monotonic()
+    many = num_processes > 1 and len(missing) >= _POOL_FROM
     with worker_pool(num_processes) if many else nullcontext() as pool:
-        rows = pool.map(_header, wanted["file"], chunksize=64) if pool else map(_header, wanted["file"])
-        frame = _frame(list(rows))
-    for name in _STAMP:
-        frame[name] = wanted[name].to_numpy()
-    return frame
+        for start in range(0, len(missing), _PART_FILES):
+            part = missing.iloc[start : start + _PART_FILES]
+            rows = pool.map(_header, part["file"], chunksize=64) if pool else map(_header, part["file"])
+            yield _frame(rows).assign(**{name: part[name].to_numpy() for name in _STAMP})
+            done = start + len(part)
+            log.info("Headers: %d of %d files, %.0f files/s", done, len(missing), done / (time.monotonic() - started))
 
 
 def _frame(rows: Iterable[_Row]) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
+    columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
     kinds = {name: "float64" if name in _NUMBERS else "str" for name in COLUMNS}
-    frame = pd.DataFrame({name: pd.Series(table[name].to_list(), dtype=kind) for name, kind in kinds.items()})
-    return frame.assign(**{name: pd.Series(dtype="int64") for name in _STAMP}) if not len(frame) else frame
+    frame = pd.DataFrame(
+        {name: pd.Series(values, dtype=kinds[name]) for name, values in zip(COLUMNS, columns, strict=True)}
+    )
+    return frame if len(frame) else frame.assign(**{name: pd.Series(dtype="int64") for name in _STAMP})
 
 
 def _stamp(file: str) -> tuple[int, int]:

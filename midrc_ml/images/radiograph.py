@@ -1,4 +1,4 @@
-"""One radiograph from its bytes: DICOM CR or DX, or a grey picture.
+"""One radiograph from its bytes: DICOM CR or DX, 2-D NIfTI, or a grey picture.
 
 axes: row, column, as stored. Values: high = dense (white on the film), after the modality LUT.
 """
@@ -18,6 +18,7 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.uid import JPEG2000TransferSyntaxes
 
 from midrc_ml.images.files import ImageError, Member
+from midrc_ml.images.nifti import is_nifti, read_nifti
 
 MAX_PIXELS = 1 << 28  # ten times the largest radiograph
 _JPEG2000_SIZE = b"\xff\x4f\xff\x51"  # start of a codestream and of its SIZ segment, ISO 15444-1 A.5.1
@@ -53,18 +54,20 @@ class Radiograph:
 
 
 def read_radiograph(member: Member) -> Radiograph:
-    """The radiograph in `member`: DICOM by its content, anything else as a picture.
+    """The radiograph in `member`: DICOM by its content, NIfTI by its name, anything else as a picture.
 
     Raises:
         ImageError: not an image, damaged, or of a kind that is not read here, with the reason.
     """
     is_dicom = member.content[128:132] == b"DICM" or member.name.lower().endswith(".dcm")
+    kind = "DICOM file" if is_dicom else "NIfTI file" if is_nifti(member.name) else "picture"
     try:
+        if kind == "NIfTI file":
+            return Radiograph(read_nifti(member.content, max_pixels=MAX_PIXELS), "", 0, None)
         return _read_dicom(member.content) if is_dicom else _read_picture(member.content)
     except ImageError:
         raise
     except _DAMAGED as error:
-        kind = "DICOM file" if is_dicom else "picture"
         raise ImageError(_what_it_is(member.content) or f"not a readable {kind} ({_short(error)})") from error
 
 
