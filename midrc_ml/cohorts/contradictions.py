@@ -93,7 +93,8 @@ def _in_tables(tables: Tables) -> Iterator[Contradiction]:
         (others, first_day, "events lie before the birth of the patient"),
         (tables.studies, tables.studies["day"], "studies lie before the birth of the patient"),
     ):
-        yield _where(rows, day < _of_case(rows, born), what)
+        early = rows[day < -_LONGEST_YEAR]  # nobody is younger at the index event
+        yield _where(early, day[early.index] < _of_case(early, born), what)
     if deaths.empty:
         return
     yield _where(deaths, deaths["start_day"] < 0, "deaths lie before the index event of their case")

@@ -1,6 +1,7 @@
 """`cohort=midrc`: a folder of MIDRC exports, with the images beside them, as the five tables."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from midrc_ml.cohorts.midrc_readings import read_readings
 from midrc_ml.cohorts.midrc_series import series_rows, with_files
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.errors import InputError, check_kinds
+from midrc_ml.processes import num_cores
 from midrc_ml.tables.schemas import FIVE_TABLES, Table
 
 _TEST_DAYS = ("days_from_study_to_pos_covid_test", "days_from_study_to_neg_covid_test")
@@ -105,10 +107,12 @@ class MidrcCohort:
         given = {"cases": cases, "studies": studies, "series": series, "events": events, "readings": readings}
         absent = _absent(export, series)
         del series, copies, studies, events  # the sorted tables take as much again
+        with ThreadPoolExecutor(num_cores()) as pool:
+            ordered = list(pool.map(lambda table: _in_order(given.pop(table.name), table), FIVE_TABLES))
         tables = Tables.checked(
             origin="synthetic MIDRC export" if self.synthetic else "MIDRC export",
             synthetic=self.synthetic,
-            **{table.name: _in_order(given.pop(table.name), table) for table in FIVE_TABLES},
+            **{table.name: ordered.pop(0) for table in FIVE_TABLES},
             absent=absent,
             notes=tuple(notes),
         )

@@ -49,7 +49,7 @@ def listed(root: Path) -> Disk:
     names: list[str] = []
     counts: list[int] = []
     errors: list[OSError] = []
-    for number, (folder, folders, in_folder) in enumerate(walk(root, onerror=errors.append)):
+    for number, (folder, folders, in_folder) in enumerate(walk(Path(os.path.abspath(root)), onerror=errors.append)):
         folders[:] = [name for name in folders if not name.startswith(".")]
         numbers[folder] = number
         parents.append(numbers.get(os.path.dirname(folder), 0))

@@ -6,22 +6,23 @@ A column of a million rows holds few different lists, or many that are a single 
 import json
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from midrc_ml.tables.checks import parse_list
 
-_OTHER_SPELLING = r"[\[\" ]"  # a text without any of these is an item, or items joined by commas without a blank
-_EMPTY_ITEM = r"^,|,,|,$"
+_PLAIN = r"[\[\" ,]"  # a text without any of these is one item
+_OTHER_SPELLING = r"[\[\" ]|^,|,,|,$"  # one without these is one item, or items joined by single commas
 
 
 def one_spelling(values: pd.Series) -> pd.Series:
     """Lists as comma-joined text, as JSON where an item itself holds a comma; missing where there is no item."""
-    several = has_several(values)
-    odd = _contains(values, _OTHER_SPELLING)
-    odd |= several & _contains(values.where(several), _EMPTY_ITEM)
+    marked = _contains(values, _PLAIN)
+    if not marked.any():
+        return values
+    odd = marked.copy()
+    odd[marked] = _contains(values[marked], _OTHER_SPELLING)
     if odd.any():
         values = values.where(~odd, per_distinct(values.where(odd), lambda cell: joined(parse_list(cell))))
     return values
@@ -55,8 +56,12 @@ def has_several(values: pd.Series) -> pd.Series:
 
 
 def _contains(values: pd.Series, pattern: str) -> pd.Series:
-    found = pc.match_substring_regex(pa.array(values, type=pa.large_string(), from_pandas=True), pattern)
+    found = pc.match_substring_regex(_texts(values), pattern)
     return pd.Series(found.fill_null(False).to_numpy(zero_copy_only=False), index=values.index)
+
+
+def _texts(values: pd.Series | pd.Index) -> pa.Array:
+    return pa.array(values, type=pa.large_string(), from_pandas=True)
 
 
 def exploded(values: pd.Series) -> pd.Series:
@@ -71,8 +76,8 @@ def exploded(values: pd.Series) -> pd.Series:
 
 def is_among(values: pd.Series, known: pd.Series) -> pd.Series:
     """Whether each text is one of `known`; like `isin`, which turns 200,000 of them into Python's objects first."""
-    given, among = (pa.array(texts, type=pa.large_string(), from_pandas=True) for texts in (values, known.dropna()))
-    return pd.Series(pc.is_in(given, value_set=among).to_numpy(zero_copy_only=False), index=values.index)
+    found = pc.is_in(_texts(values), value_set=_texts(known.dropna()))
+    return pd.Series(found.to_numpy(zero_copy_only=False), index=values.index)
 
 
 def looked_up(values: pd.Series, names: pd.Series, targets: pd.Series) -> pd.Series:
@@ -80,18 +85,22 @@ def looked_up(values: pd.Series, names: pd.Series, targets: pd.Series) -> pd.Ser
 
     names, targets: a pair at each place.
     """
-    known = (is_among(names, values) & targets.notna().to_numpy()).to_numpy()
-    if not known.any():
-        return values.where(np.zeros(len(values), dtype=bool))
+    known = names.notna().to_numpy() & targets.notna().to_numpy()
+    if len(values) < len(names):
+        known &= is_among(names, values).to_numpy()
     table = targets[known].groupby(names[known].to_numpy()).min()
-    return values.map(table).astype(values.dtype)
+    place = pc.index_in(_texts(values), value_set=_texts(table.index), skip_nulls=True)
+    return pd.Series(pc.take(_texts(table), place), index=values.index, dtype=values.dtype)
 
 
 def sorted_by(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """`frame` in the order of `columns`, missing values last; left as it is where it is sorted already."""
+    """`frame` in the order of `columns`, missing values last; a single one must be text. Sorted rows stay in place."""
     first = frame[columns[0]]
     if len(columns) == 1 and not first.hasnans and (first.array[:-1] <= first.array[1:]).all():
         return frame.reset_index(drop=True)
-    keys = pa.Table.from_pandas(frame[list(columns)], preserve_index=False)
-    order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in columns])
+    if len(columns) == 1:
+        order = pc.sort_indices(_texts(first))
+    else:
+        keys = pa.Table.from_pandas(frame[list(columns)], preserve_index=False)
+        order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in columns])
     return frame.take(order.to_numpy()).reset_index(drop=True)

@@ -21,22 +21,27 @@ class Source:
     columns: frozenset[str]
 
 
-def one_row_each(node: str, sources: Sequence[Source], problems: list[str], notes: list[str]) -> pd.DataFrame:
-    """The rows of all `sources`, each thing once: known by project and submitter_id, else by id, else by its content.
+def one_row_each(node: str, sources: Sequence[Source]) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """The rows of all `sources`, each thing once, with problems and notes.
 
-    Node exports must agree, and so must explorer downloads: where they do not, exports of different dates lie
-    together, which is a problem. A less direct row fills the gaps of a more direct one.
+    A thing is known by project and submitter_id, else by id, else by its content. Node exports must agree, and so
+    must explorer downloads: where they do not, exports of different dates lie together, which is a problem. A less
+    direct row fills the gaps of a more direct one.
     """
     parts = [s.frame.assign(_source=place, _rank=s.rank) for place, s in enumerate(sources)]
     rows = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+    names = rows["submitter_id"]
+    if not names.hasnans and not names.duplicated().any():
+        return rows.drop(columns=[*_HOW]), [], []
+    problems: list[str] = []
+    notes: list[str] = []
     key = _keys(rows)
     repeated = key.duplicated(keep=False) & key.notna()
     merged = []
     if repeated.any():
         several = rows[repeated].assign(_key=key[repeated])
         for rank, what in ((NODE_EXPORT, "node exports"), (EXPLORER, "explorer downloads")):
-            at_rank = several[several["_rank"] == rank]
-            count, columns = _differing(node, at_rank, sources)
+            count, columns = _differing(node, several[several["_rank"] == rank], sources)
             if count:
                 problems.append(
                     f"{node}: {count} rows stand in the {what} with different content (in {', '.join(columns)}), so "
@@ -47,7 +52,7 @@ def one_row_each(node: str, sources: Sequence[Source], problems: list[str], note
     if nameless.any():
         merged.append(_nameless(node, rows[nameless], rows[~nameless], sources, notes))
     result = pd.concat([rows[~repeated & ~nameless], *merged], ignore_index=True) if merged else rows
-    return result.drop(columns=[*_HOW, "_key"], errors="ignore")
+    return result.drop(columns=[*_HOW, "_key"], errors="ignore"), problems, notes
 
 
 def _keys(rows: pd.DataFrame) -> pd.Series:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -9,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from midrc_ml.errors import InputError
+from midrc_ml.processes import num_cores
 from midrc_ml.tables.checks import checked_table, empty_table
-from midrc_ml.tables.schemas import FIVE_TABLES
+from midrc_ml.tables.schemas import FIVE_TABLES, Table
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)  # any odd number mixes the columns of a row so that their order counts
 
@@ -38,12 +40,13 @@ class Tables:
     @classmethod
     def checked(cls, *, origin: str, **given: Any) -> "Tables":
         """Tables that pass their checks; a table that is not given is empty."""
-        tables = {
-            table.name: checked_table(given.pop(table.name), table, where=origin)
-            if given.get(table.name) is not None
-            else empty_table(table)
-            for table in FIVE_TABLES
-        }
+
+        def check(table: Table) -> pd.DataFrame:
+            frame = given.pop(table.name, None)
+            return empty_table(table) if frame is None else checked_table(frame, table, where=origin)
+
+        with ThreadPoolExecutor(num_cores()) as pool:
+            tables = {table.name: frame for table, frame in zip(FIVE_TABLES, pool.map(check, FIVE_TABLES), strict=True)}
         given = {name: value for name, value in given.items() if value is not None}
         return cls(origin=origin, **tables, **given)
 

@@ -54,7 +54,7 @@ COLUMNS = ("file", *_KEYWORDS, "transfer_syntax", "instances", "reason")
 _STAMP = ("bytes", "mtime_ns")
 _VERSION = 1  # raised when the same file would be read differently
 _PART_FILES = 20_000
-_POOL_FROM = 2_000  # files; below this, starting processes takes longer than it saves
+_POOL_FROM = 20_000  # files; below this, starting processes takes longer than it saves
 # Nearly every header ends in the first; an icon or a private block can make it longer.
 _HEADS = (1 << 15, 1 << 20)
 

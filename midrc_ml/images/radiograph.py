@@ -22,6 +22,7 @@ from midrc_ml.images.nifti import is_nifti, read_nifti
 
 MAX_PIXELS = 1 << 28  # ten times the largest radiograph
 _JPEG2000_SIZE = b"\xff\x4f\xff\x51"  # start of a codestream and of its SIZ segment, ISO 15444-1 A.5.1
+_ZIP_START = b"PK\x03\x04"
 _HTML_STARTS = (b"<!doctype", b"<html", b"<?xml")
 # What pydicom, its decoders and OpenCV raise on damaged bytes.
 _DAMAGED = (
@@ -175,6 +176,8 @@ def _window(data: Dataset) -> tuple[float, float] | None:
 def _what_it_is(content: bytes) -> str | None:
     if content.lstrip()[:9].lower().startswith(_HTML_STARTS):
         return "a web page, not an image (a failed download saved under this name; download it again)"
+    if content.startswith(_ZIP_START):
+        return "a ZIP inside of another, which is not opened; unpack it"
     return "an empty file" if not content else None
 
 

@@ -96,7 +96,7 @@ def checked_table(frame: pd.DataFrame, table: Table, *, where: str) -> pd.DataFr
 def _repeated_values(values: pd.Series) -> pd.Series:
     """Whether each value stands in another row too; sorted ones need only be compared with their neighbours."""
     ahead, behind = values.array[1:], values.array[:-1]
-    if values.hasnans or not (behind <= ahead).all():
+    if values.empty or values.hasnans or not (behind <= ahead).all():
         return values.duplicated(keep=False)
     same = np.asarray(behind == ahead, dtype=bool)
     return pd.Series(np.append(same, False) | np.append(False, same), index=values.index)

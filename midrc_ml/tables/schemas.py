@@ -136,7 +136,8 @@ SERIES = Table(
         text("manufacturer_model"),
         text("description"),
         number("instances", low=0),
-        text("file"),  # absolute path of a ZIP, a folder, or one image; missing where no file was found
+        # Absolute path of a ZIP, a folder or one image, or a pattern of files (`images.files.pattern_of`).
+        text("file"),
     ),
 )
 

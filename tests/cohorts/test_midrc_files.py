@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from midrc_export import HEADERS, case, read, series, study, visit, write_node
+from image_layouts import dicom, put
+from midrc_export import HEADERS, case, plain, read, series, study, visit, write_node
 
 from midrc_ml.cohorts.midrc import MidrcCohort
 from midrc_ml.errors import InputError, TableError
@@ -100,6 +101,31 @@ def test_a_zip_a_folder_and_both_side_by_side_are_one_series_each(tmp_path: Path
     assert files["1.2.3"] == str(place / "1.2.3.zip")
     assert pd.isna(files["1.2.4"])
     assert tables.notes == ("1 series lie both as a ZIP and unpacked; each is counted once, from the ZIP",)
+
+
+def test_images_that_no_row_names_join_their_study_and_those_of_no_study_are_counted(tmp_path: Path) -> None:
+    write_node(tmp_path / "i.tsv", "imaging_study", *(study(uid, "100-1") for uid in ("1.1.0", "1.2.0", "1.3.0")))
+    write_node(tmp_path / "s.tsv", "dx_series_file", series("1.1", "1.1.0", view_position="PA"))
+    for uid in ("1.1", "1.2", "9.9"):  # `dicom` makes 1.1.0 the study of 1.1
+        put(tmp_path / "images" / uid / "1.dcm", dicom(uid, f"{uid}.5"))
+    tables = read(tmp_path)
+    rows = tables.series[["series_id", "study_id", "view", "manufacturer", "instances"]]
+    assert plain(rows) == [["1.1", "1.1.0", "PA", "-", "-"], ["1.2", "1.2.0", "AP", "ACME", 1.0]]
+    assert tables.series["file"].str.startswith(str(tmp_path)).all()
+    assert tables.notes[-3:] == (
+        "1 series on disk are of no study that the export names; they are not used",
+        "1 series on disk are in no series file node; they are read from their headers",
+        "1 studies have no image below the root",
+    )
+
+
+def test_images_beside_studies_alone_make_the_series_table(tmp_path: Path) -> None:
+    write_node(tmp_path / "i.tsv", "imaging_study", study("1.1.0", "100-1"))
+    assert "series" in read(tmp_path).absent
+    put(tmp_path / "1.1" / "1.dcm", dicom("1.1", "1.1.5"))
+    tables = read(tmp_path)
+    assert tables.series[["series_id", "study_id", "manufacturer"]].to_numpy().tolist() == [["1.1", "1.1.0", "ACME"]]
+    assert "series" not in tables.absent
 
 
 def test_row_order_and_folder_change_no_fingerprint_and_a_value_does(tmp_path: Path) -> None:

@@ -8,11 +8,15 @@ import zipfile
 from io import BytesIO
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from midrc_ml.images import files
+from midrc_ml.images.cache import ImageCache
 from midrc_ml.images.files import ImageError, file_paths, members, pattern_of
 from midrc_ml.images.radiograph import read_radiograph
+from midrc_ml.images.recipe import Recipe
 
 
 def write_zip(path: Path, contents: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> Path:
@@ -117,7 +121,7 @@ def test_a_zip_whose_members_share_their_bytes_is_held_to_what_all_of_them_expan
     monkeypatch.setattr(files, "RATIO_FROM_BYTES", 100_000)
     path = tmp_path / "overlap.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as package:
-        package.writestr("a.dcm", os.urandom(300) * 10)
+        package.writestr("a.dcm", os.urandom(300) * 200)
         package.filelist *= 1000  # a directory that names the same bytes a thousand times
     assert reason(path) == "the ZIP expands to far more than a series of images would"
 
@@ -155,7 +159,7 @@ def test_a_pattern_stands_for_the_files_with_this_start_and_ending_by_name(tmp_p
     assert [member.content for member in members(path)] == [b"[p]*_1.2_a.dcm", b"[p]*_1.2_b.dcm"]
     (folder / "[p]*_1.2_0.dcm").touch()  # files that came later are found too
     os.utime(folder, ns=(1, 1))
-    assert [os.path.basename(file) for file in file_paths(path)][0] == "[p]*_1.2_0.dcm"
+    assert os.path.basename(file_paths(path)[0]) == "[p]*_1.2_0.dcm"
 
 
 def test_a_pattern_that_no_file_is_named_by_is_told_without_its_path(tmp_path: Path) -> None:
@@ -209,3 +213,21 @@ def test_a_zip_under_a_password_is_refused_in_these_words(tmp_path: Path) -> Non
 
 def test_a_file_that_is_not_there_is_told_without_its_path(tmp_path: Path) -> None:
     assert reason(tmp_path / "patient-17.dcm") == "cannot be read (No such file or directory)"
+
+
+def test_the_image_cache_follows_the_files_of_a_pattern(tmp_path: Path) -> None:
+    def picture(name: str, grey: int) -> None:
+        pixels = np.full((40, 40), grey, np.uint8)
+        pixels[:20] = 0
+        (tmp_path / name).write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+
+    cache = ImageCache(cache_dir=str(tmp_path / "cache"), recipe=Recipe(size=32))
+    path = pattern_of(str(tmp_path), "p_1.2_", ".png")
+    assert cache.load([path], num_processes=1).reasons == ["cannot be read (No such file or directory)"]
+    picture("p_1.2_b.png", 200)
+    alone = cache.load([path], num_processes=1)
+    assert (list(alone.reasons), list(alone.left_out)) == ([None], [0])
+    picture("p_1.2_a.png", 100)
+    picture("p_1.23_a.png", 50)
+    images = cache.load([path], num_processes=1)
+    assert (list(images.reasons), list(images.left_out)) == ([None], [1])

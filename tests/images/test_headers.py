@@ -188,6 +188,7 @@ def test_plain_headers_are_read_without_pydicom(tmp_path: Path, monkeypatch: pyt
     assert read(path)["rows"] == 2.0
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 def test_changed_bytes_give_what_pydicom_says_or_are_left_to_it() -> None:
     whole = as_bytes(dx(ViewCodeSequence=Sequence([code()])))
     rng = random.Random(0)
