@@ -5,6 +5,7 @@ from a source that you would not run a program from.
 """
 
 import difflib
+import inspect
 import os
 import re
 import secrets
@@ -28,7 +29,9 @@ _PLACES = (
 )
 _PATHS = ("data_dir", "cache_dir", "log_dir")
 _RUN_KEYS = {"task", "cohort", "split", "seed", "paths"}
-_TABLES = tuple(f"cohort.{name}" for name in ("cases", "studies", "series", "events", "readings"))  # of cohort=csv
+# Descriptions of tables (cohort=csv) and lists of words: long, and with keys that a tracker may refuse.
+_WORDS = ("cases", "studies", "series", "events", "readings", "discharge", "breathing_support")
+_TABLES = tuple(f"cohort.{name}" for name in _WORDS)
 _NOT_PARAMS = (
     *_PLACES,
     *_TABLES,
@@ -78,8 +81,23 @@ def instantiated(config: DictConfig) -> dict[str, Any]:
             raise ours from error
         deepest = list(_causes(error))[-1]
         where = getattr(error, "full_key", None) or _full_key(str(error))
-        raise InputError(f"config{f' at {where}' if where else ''}: {_one_line(str(deepest))}") from error
+        raise InputError(_explained(str(deepest), where, config)) from error
     return made
+
+
+def _explained(text: str, where: str, config: DictConfig) -> str:
+    """What is wrong at `where`; a setting that its class does not have is named with the nearest one that it has."""
+    unknown = re.search(r"got an unexpected keyword argument '(\w+)'", text)
+    if not unknown or not where:
+        return f"config{f' at {where}' if where else ''}: {_one_line(text)}"
+    from hydra.utils import get_object
+
+    known = inspect.signature(get_object(OmegaConf.select(config, where)["_target_"])).parameters
+    name = unknown.group(1)
+    return (
+        f"config at {where}: {where}.{name}: there is no such setting{_near(name, list(known))}; "
+        f"it has {', '.join(known)}"
+    )
 
 
 def make_places_absolute(config: DictConfig, *, base: str) -> None:

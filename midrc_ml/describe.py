@@ -66,7 +66,7 @@ def describe(*, cohort: Any, task: Any, split: Any, fairness: Any, output_dir: P
     problem = None
     try:
         rows = task.labelled_studies(tables, flow, image_files="if any")
-        flow.count_labels(rows)
+        flow.count_labels(rows, kind=task.kind, classes=task.classes)
         flow.details |= describe_labels(tables, task, rows)
         rows = assign_parts(split, rows, flow)
         manifest = Manifest.of(rows, {**task.definition, "cohort": dict(cohort.query), **split.query})
@@ -74,7 +74,7 @@ def describe(*, cohort: Any, task: Any, split: Any, fairness: Any, output_dir: P
         flow.details |= describe_split(task, rows, fairness.columns)
         manifest.check_pinned(split.sha256)
         manifest.save(output_dir)
-        manifest.check_classes(task.kind)
+        flow.details["trainable"] = _why_not_trained(task, manifest)
     except InputError as error:
         problem = error  # what was counted until then is shown all the same
     flow.save(output_dir / "cohort_flow.json")
@@ -87,6 +87,16 @@ def describe(*, cohort: Any, task: Any, split: Any, fairness: Any, output_dir: P
     if problem is not None:
         raise problem
     return flow.as_dict()
+
+
+def _why_not_trained(task: Any, manifest: Any) -> str | None:
+    """What `train` would say of this task and split; None = it would go on."""
+    try:
+        task.check_trainable()
+        manifest.check_classes(task.kind)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def train_and_evaluate(
             cached = ImageCache(cache_dir=paths["cache_dir"], recipe=images).load(
                 list(studies["file"]), num_processes=compute.processes()
             )
-            studies = _with_images(studies, cached, flow)
+            studies = _with_images(studies, cached, task, flow)
         finally:
             flow.save(output_dir / "cohort_flow.json")
         Manifest.of(studies, {}).check_classes(task.kind)  # unreadable images may have emptied a part of a class
@@ -124,7 +124,7 @@ def train_and_evaluate(
     return results
 
 
-def _with_images(studies: pd.DataFrame, cached: CachedImages, flow: CohortFlow) -> pd.DataFrame:
+def _with_images(studies: pd.DataFrame, cached: CachedImages, task: Task, flow: CohortFlow) -> pd.DataFrame:
     """Studies whose image can be read, with its position in `cached`; the others are counted by reason."""
     reasons = pd.Series(list(cached.reasons), index=studies.index, dtype=object)
     left_out = sum(cached.left_out)
@@ -133,7 +133,7 @@ def _with_images(studies: pd.DataFrame, cached: CachedImages, flow: CohortFlow) 
             f"{left_out} further or damaged files in the series that were read: one film stands for a series"
         )
     readable = flow.step("image readable", studies.assign(image=range(len(studies))), reasons)
-    flow.count_labels(readable)
+    flow.count_labels(readable, kind=task.kind, classes=task.classes)
     return readable
 
 

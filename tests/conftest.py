@@ -29,8 +29,11 @@ def midrc_ml_data() -> Path:
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One cache for all runs of a session, so that the small demo cohort is written once."""
+    base = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        base = base.parent  # of all processes: the cohort is written under a lock
     # The notebook finds it under XDG_CACHE_HOME, by this name.
-    return tmp_path_factory.mktemp("cache") / "midrc_ml"
+    return base / "cache" / "midrc_ml"
 
 
 @pytest.fixture(scope="session")

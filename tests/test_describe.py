@@ -146,11 +146,10 @@ def test_a_table_that_is_needed_and_absent_is_named(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "cohort_flow.json").read_text())["tables"]["rows"]["cases"] == 40
 
 
-def test_one_class_alone_is_shown_and_then_refused(tmp_path: Path) -> None:
+def test_one_class_alone_is_described_with_what_training_would_say(tmp_path: Path) -> None:
     given = cohort(studies=False)
     given.tables.cases["icu_ever"] = given.tables.cases["icu_ever"].mask(given.tables.cases["icu_ever"].eq(True))
-    with pytest.raises(InputError, match="a binary task needs both classes"):
-        run(given, tmp_path)
+    assert "a binary task needs both classes" in run(given, tmp_path)["trainable"]
     assert json.loads((tmp_path / "cohort_flow.json").read_text())["labels_by"]["site"][0]["n_positive"] == 0
 
 
@@ -162,3 +161,25 @@ def test_nothing_heavy_is_needed() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "without touching a pixel" in result.stdout
+
+
+def test_classes_are_counted_by_name(tmp_path: Path) -> None:
+    def thirds(tables: Tables, rows: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({"label": [float(i % 3 == 0) for i in range(len(rows))], "missing": None, "excluded": None})
+
+    flow = run(
+        cohort(studies=False),
+        tmp_path,
+        kind="multiclass",
+        classes=["mild", "severe", "never"],
+        metrics={},
+        label=thirds,
+    )
+    # 39 adults, of whom every third from the first on is severe.
+    (male, female) = sorted(flow["labels_by"]["sex"], key=lambda row: row["sex"] == "Female")
+    assert male["n_mild"] + female["n_mild"] == 26
+    assert male["n_severe"] + female["n_severe"] == 13
+    assert male["n_never"] == female["n_never"] == 0
+    assert "never 0; the rarest class" in flow["power"]
+    assert "is of kind multiclass" in flow["trainable"]
+    assert "severe" in text_of(flow, question="q")

@@ -11,8 +11,8 @@ import pandas as pd
 from midrc_ml.cohorts.midrc_lists import per_distinct
 from midrc_ml.errors import InputError
 
-DIED, ALIVE, UNCLEAR = "died", "alive", "unclear"
-_OUTCOMES = (DIED, ALIVE, UNCLEAR)
+DIED, ALIVE, UNCLEAR, OPEN = "died", "alive", "unclear", "open"
+_OUTCOMES = (DIED, ALIVE, UNCLEAR, OPEN)
 DEFAULT = "default"
 
 Vocabulary = Mapping[str, Mapping[str, Sequence[str]]]
@@ -24,7 +24,7 @@ def plain(word: str) -> str:
 
 
 class DischargeWords:
-    """Vocabularies by site. vocabulary: {site id or `default`: {died, alive, unclear: words}}; None knows no word.
+    """Vocabularies by site. vocabulary: {site id or `default`: {died, alive, unclear, open: words}}; None knows none.
 
     A site's own list goes before `default`, for the words that it has.
 
@@ -45,7 +45,7 @@ class DischargeWords:
                         raise InputError(f"{where} lists {word!r} as {outcomes[plain(word)]} and as {outcome}")
 
     def outcomes(self, words: pd.Series, sites: pd.Series) -> pd.Series:
-        """`died`, `alive` or `unclear` for each word of a site; missing where it is blank or in no list."""
+        """`died`, `alive`, `unclear` or `open` for each word of a site; missing where it is blank or in no list."""
         # One lookup for each distinct pair: a site id holds no unit separator.
         pairs = sites.fillna("").astype("str") + "\x1f" + words
         return per_distinct(pairs, lambda pair: self._of(*pair.split("\x1f", 1)))

@@ -1,7 +1,7 @@
 """Who was excluded, where, and why: counts in and out of every step, per site."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,9 +69,9 @@ class CohortFlow:
         """The steps that were taken."""
         return [step for step in self.steps if "not_applicable" not in step]
 
-    def count_labels(self, rows: pd.DataFrame) -> None:
-        """Record the number of rows, cases and (for a 0/1 label) positives, by site."""
-        self.labels = label_counts(rows, "site")
+    def count_labels(self, rows: pd.DataFrame, *, kind: str, classes: Sequence[str] = ()) -> None:
+        """Record `label_counts` by site."""
+        self.labels = label_counts(rows, "site", kind=kind, classes=classes)
 
     def as_dict(self) -> dict[str, Any]:
         """The whole flow, ready for JSON."""
@@ -92,14 +92,18 @@ class CohortFlow:
             everything.to_parquet(path.with_name(EXCLUDED_FILE), index=False)
 
 
-def label_counts(rows: pd.DataFrame, column: str) -> list[dict[str, Any]]:
-    """For each value of `column`: rows, cases, and positives (0/1 label) or the median; the value under its name."""
-    is_binary = bool(rows["label"].isin([0.0, 1.0]).all())
+def label_counts(rows: pd.DataFrame, column: str, *, kind: str, classes: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """For each value of `column`, under its name: n rows, n_cases, and what the labels are.
+
+    That is `n_positive` (kind binary or time_to_event), `n_<class>` for each of `classes` (multiclass), else `median`.
+    """
     counts = []
     for value, group in rows.groupby(rows[column].fillna(NO_SITE).astype("str"), sort=True):
         entry: dict[str, Any] = {column: value, "n": len(group), "n_cases": int(group["case_id"].nunique())}
-        if is_binary:
+        if kind in ("binary", "time_to_event"):
             entry["n_positive"] = int((group["label"] == 1).sum())
+        elif kind == "multiclass":
+            entry |= {f"n_{name}": int((group["label"] == position).sum()) for position, name in enumerate(classes)}
         else:
             entry["median"] = float(group["label"].median())
         counts.append(entry)

@@ -1,7 +1,6 @@
 """`cohort=midrc`: a folder of MIDRC exports, with the images beside them, as the five tables."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +19,7 @@ from midrc_ml.cohorts.midrc_readings import read_readings
 from midrc_ml.cohorts.midrc_series import series_rows, with_files
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.errors import InputError, check_kinds
-from midrc_ml.processes import num_cores
-from midrc_ml.tables.schemas import FIVE_TABLES, Table
+from midrc_ml.tables.schemas import FIVE_TABLES, SERIES, Table
 
 _TEST_DAYS = ("days_from_study_to_pos_covid_test", "days_from_study_to_neg_covid_test")
 
@@ -94,7 +92,8 @@ class MidrcCohort:
             readings, differently = read_readings(export.nodes["annotation"], copies, series, notes)
         if cases is not None:
             cases["patient_id"] = patient_ids(known, groups)
-            strays = sum(name not in set(known) for name, _ in aliases)
+            known_ids = set(known)
+            strays = sum(name not in known_ids for name, _ in aliases)
             if strays:
                 notes.append(f"aliases: {strays} rows have an id that is in no case row")
         if copies is not None:
@@ -106,13 +105,10 @@ class MidrcCohort:
             series = with_files(series, copies, root, self.cache_dir, notes)
         given = {"cases": cases, "studies": studies, "series": series, "events": events, "readings": readings}
         absent = _absent(export, series)
-        del series, copies, studies, events  # the sorted tables take as much again
-        with ThreadPoolExecutor(num_cores()) as pool:
-            ordered = list(pool.map(lambda table: _in_order(given.pop(table.name), table), FIVE_TABLES))
         tables = Tables.checked(
             origin="synthetic MIDRC export" if self.synthetic else "MIDRC export",
             synthetic=self.synthetic,
-            **{table.name: ordered.pop(0) for table in FIVE_TABLES},
+            **{table.name: _in_order(given[table.name], table) for table in FIVE_TABLES},
             absent=absent,
             notes=tuple(notes),
         )
@@ -145,7 +141,10 @@ def _absent(export: Export, series: pd.DataFrame | None) -> dict[str, str]:
 
 
 def _in_order(frame: pd.DataFrame | None, table: Table) -> pd.DataFrame | None:
-    """Rows in an order of their own: that of the files, and of the rows in them, makes no difference."""
-    if frame is None:
-        return None
+    """Rows in an order of their own: that of the files, and of the rows in them, makes no difference.
+
+    A million series are left as they come: who takes one of a study chooses it by its id.
+    """
+    if frame is None or table is SERIES:
+        return frame
     return sorted_by(frame, table.key or [column.name for column in table.columns if column.name in frame])

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 import pandas as pd
 
 from midrc_ml.cohorts.contradictions import Contradiction
-from midrc_ml.cohorts.midrc_lists import first_item, has_several, is_among, joined, per_distinct
+from midrc_ml.cohorts.midrc_lists import first_item, has_several, joined, per_distinct
 from midrc_ml.cohorts.midrc_patients import site_of
 from midrc_ml.tables.checks import parse_list
+from midrc_ml.tables.keys import is_among
 from midrc_ml.tables.schemas import AGE_OVER_89, CASE_FLAGS
 
 _BATCH_DATE = re.compile(r"(\d{8})$")

@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from midrc_ml.cohorts.discharge import ALIVE, DIED, UNCLEAR, DischargeWords
+from midrc_ml.cohorts.discharge import ALIVE, DIED, OPEN, UNCLEAR, DischargeWords
 from midrc_ml.cohorts.midrc_breathing import NONINVASIVE, BreathingWords
 from midrc_ml.cohorts.midrc_files import Export
-from midrc_ml.cohorts.midrc_lists import exploded, first_item, is_among
+from midrc_ml.cohorts.midrc_lists import exploded, first_item
 from midrc_ml.cohorts.midrc_patients import site_of
+from midrc_ml.tables.keys import is_among
 
 _COLUMNS = ["case_id", "kind", "name", "start_day", "end_day", "value", "unit", "source"]
 _BREATHING_SUPPORT = "Breathing Support"
@@ -126,9 +127,10 @@ def _outcomes(node: pd.DataFrame, cases: pd.DataFrame | None, words: DischargeWo
 def _visits(node: pd.DataFrame, outcome: pd.Series, notes: list[str]) -> list[pd.DataFrame]:
     """Hospital stays, ICU stays and deaths of the visit rows. outcome: how each stay ended, where its words are known.
 
-    A stay that ends before it starts, or has an end and no start, has no day that can be used; both are
-    counted. Such a hospital stay is left out; such an ICU stay is kept without its days, because a label must
-    not take the patient for one who was never there. An ICU stay without an end that began before its own row's
+    A stay that ends before it starts, or has an end and no start, has no day that can be used; both are counted, and
+    kept without their days, because a label must not take the patient for one who was never there. So is a death
+    without a day, unless another row dates it. A stay whose patient is still there (`open`) has no end, whatever its
+    row says. An ICU stay without an end that began before its own row's
     hospital stay is taken to have reached it, and counted: without an end it would belong to neither.
     """
     died = outcome == DIED
@@ -142,10 +144,7 @@ def _visits(node: pd.DataFrame, outcome: pd.Series, notes: list[str]) -> list[pd
                 f"counts as not recorded"
             )
     stays = []
-    for kind, name, consequence in (
-        ("hospital_stay", "hospital", "they are left out"),
-        ("icu_stay", "icu", "they are kept, but their days are not used"),
-    ):
+    for kind, name in (("hospital_stay", "hospital"), ("icu_stay", "icu")):
         start, end = node[f"days_to_{name}_admission"], node[f"days_to_{name}_discharge"]
         no_start = start.isna() & end.notna()
         reversed_days = end < start
@@ -154,13 +153,14 @@ def _visits(node: pd.DataFrame, outcome: pd.Series, notes: list[str]) -> list[pd
             (reversed_days, "end before they start"),
         ):
             if wrong.any():
-                notes.append(f"visit: {int(wrong.sum())} {name} stays {words}; {consequence}")
+                notes.append(f"visit: {int(wrong.sum())} {name} stays {words}; their days are not used")
         unusable = no_start | reversed_days
         frame = pd.DataFrame({"case_id": node["case_id"], "kind": kind})
         frame["start_day"], frame["end_day"] = start.mask(unusable), end.mask(unusable)
         if kind == "hospital_stay":
             frame["value"] = node["discharge_type"].where(outcome.isin([DIED, ALIVE]))
-            stays.append(frame[start.notna() & ~unusable])
+            frame["end_day"] = frame["end_day"].mask(outcome == OPEN)
+            stays.append(frame[start.notna() | end.notna()])
             continue
         arrival = node["days_to_hospital_admission"]
         reaches = (frame["start_day"] < arrival) & frame["end_day"].isna()
@@ -171,12 +171,15 @@ def _visits(node: pd.DataFrame, outcome: pd.Series, notes: list[str]) -> list[pd
                 f"of their row; they are taken to last until it"
             )
         stays.append(frame[start.notna() | end.notna()])
-    day = node["days_to_hospital_discharge"]
-    undated = int((died & day.isna()).sum())
-    if undated:
-        notes.append(f"visit: {undated} deaths have no day; they are left out")
-    deaths = pd.DataFrame({"case_id": node["case_id"], "kind": "death", "start_day": day})
-    return [*stays, deaths[died & day.notna()].drop_duplicates()]
+    deaths = pd.DataFrame(
+        {"case_id": node["case_id"], "kind": "death", "start_day": node["days_to_hospital_discharge"]}
+    )
+    deaths = deaths[died].drop_duplicates()
+    undated = deaths["start_day"].isna()
+    if undated.any():
+        notes.append(f"visit: {int(undated.sum())} cases died on a day that is not recorded; no label is made of it")
+    dated = deaths.loc[~undated, "case_id"]
+    return [*stays, deaths[~undated | ~is_among(deaths["case_id"], dated)]]
 
 
 def _procedures(node: pd.DataFrame, breathing: BreathingWords, notes: list[str]) -> list[pd.DataFrame]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from midrc_ml.tables.checks import parse_list
+from midrc_ml.tables.keys import is_among
 
 _PLAIN = r"[\[\" ,]"  # a text without any of these is one item
 _OTHER_SPELLING = r"[\[\" ]|^,|,,|,$"  # one without these is one item, or items joined by single commas
@@ -74,12 +75,6 @@ def exploded(values: pd.Series) -> pd.Series:
     return pd.concat([pd.Series(pc.list_flatten(lists), index=rows, dtype=values.dtype), parsed])
 
 
-def is_among(values: pd.Series, known: pd.Series) -> pd.Series:
-    """Whether each text is one of `known`; like `isin`, which turns 200,000 of them into Python's objects first."""
-    found = pc.is_in(_texts(values), value_set=_texts(known.dropna()))
-    return pd.Series(found.to_numpy(zero_copy_only=False), index=values.index)
-
-
 def looked_up(values: pd.Series, names: pd.Series, targets: pd.Series) -> pd.Series:
     """The target under the name that each value is, the smallest of several; missing where there is none.
 
@@ -94,13 +89,7 @@ def looked_up(values: pd.Series, names: pd.Series, targets: pd.Series) -> pd.Ser
 
 
 def sorted_by(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """`frame` in the order of `columns`, missing values last; a single one must be text. Sorted rows stay in place."""
-    first = frame[columns[0]]
-    if len(columns) == 1 and not first.hasnans and (first.array[:-1] <= first.array[1:]).all():
-        return frame.reset_index(drop=True)
-    if len(columns) == 1:
-        order = pc.sort_indices(_texts(first))
-    else:
-        keys = pa.Table.from_pandas(frame[list(columns)], preserve_index=False)
-        order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in columns])
+    """`frame` in the order of `columns`, missing values last."""
+    keys = pa.Table.from_pandas(frame[list(columns)], preserve_index=False)
+    order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in columns])
     return frame.take(order.to_numpy()).reset_index(drop=True)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from midrc_ml.cohorts.midrc_explorer import EXPLORER, NODE_EXPORT, is_list
-from midrc_ml.cohorts.midrc_lists import has_several, joined, per_distinct
+from midrc_ml.cohorts.midrc_lists import has_several, joined, looked_up, per_distinct
 from midrc_ml.tables.checks import parse_list
 
+_IDS = ("id", "submitter_id")
 _HOW = ("_source", "_rank")  # which file a row is from, and how directly it describes its thing
 
 
@@ -56,18 +57,20 @@ def one_row_each(node: str, sources: Sequence[Source]) -> tuple[pd.DataFrame, li
 
 
 def _keys(rows: pd.DataFrame) -> pd.Series:
-    """What a row is known by: project and submitter_id; without one, those of the row with its id or study uid."""
+    """What a row is known by: project and submitter_id; those of the node export's row with its id or study uid first.
+
+    A row without any of them has no key.
+    """
     project = rows["project_id"].fillna("") + "\x1f"
-    key = project + rows["submitter_id"]
-    if key.notna().all():
-        return key
+    own = project + rows["submitter_id"]
     names = [rows["id"]] if "id" in rows else []
     if "study_uid" in rows and "series_uid" not in rows:
         names.append(project + rows["study_uid"])
-    for name in names:
-        both = key.notna() & name.notna()
-        key_of = key[both].groupby(name[both]).min()
-        key = key.fillna(name.map(key_of).astype(key.dtype))
+    key = own.where(rows["_rank"] == NODE_EXPORT)
+    for _ in ("of node exports", "of any row"):
+        for name in names:
+            key = key.fillna(looked_up(name, name, key))
+        key = key.fillna(own)
     for name in names:
         key = key.fillna("\x1f" + name)
     return key
@@ -80,7 +83,7 @@ def _differing(node: str, rows: pd.DataFrame, sources: Sequence[Source]) -> tupl
     """
     different: set[str] = set()
     columns = []
-    for column in rows.columns.drop([*_HOW, "_key", "id"], errors="ignore"):
+    for column in rows.columns.drop([*_HOW, "_key", *_IDS], errors="ignore"):
         has = rows["_source"].isin([place for place, source in enumerate(sources) if column in source.columns])
         has &= (rows["_rank"] == NODE_EXPORT) | rows[column].notna()
         values = rows.loc[has, column]
@@ -109,7 +112,7 @@ def _merged(node: str, rows: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     believed = merged.loc[less_direct["_key"]].set_axis(less_direct.index)
     other = pd.Series(False, index=less_direct.index)
     for column in columns:
-        if column != "id" and not is_list(node, column):
+        if column not in _IDS and not is_list(node, column):
             differs = (less_direct[column] != believed[column]) & less_direct[column].notna()
             other |= differs.fillna(False).astype(bool)
     if other.any():

@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from midrc_ml.cohorts.midrc_lists import first_item, is_among, looked_up
+from midrc_ml.cohorts.midrc_lists import first_item, looked_up
 from midrc_ml.cohorts.midrc_nodes import GRADES, SERIES_NODES
+from midrc_ml.tables.keys import is_among
 
 _COLUMNS = ["study_id", "series_id", "reader", "name", "value", "category", "source"]
 _NAMES = {

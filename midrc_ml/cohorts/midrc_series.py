@@ -6,9 +6,10 @@ import pandas as pd
 
 from midrc_ml.cohorts.midrc_files import Export
 from midrc_ml.cohorts.midrc_images import find_series_files
-from midrc_ml.cohorts.midrc_lists import exploded, first_item, is_among, looked_up, per_distinct
+from midrc_ml.cohorts.midrc_lists import exploded, first_item, looked_up, per_distinct
 from midrc_ml.cohorts.midrc_nodes import DATA_FILE, DATA_FILE_COLUMNS, SERIES_NODES
 from midrc_ml.errors import TableError
+from midrc_ml.tables.keys import is_among
 
 _IMAGE_SUFFIXES = (".zip", ".dcm", ".nii", ".nii.gz")
 _FIRST_FORMAT = "DCM"  # of a series that is there as DICOM and as NIfTI, DICOM has the header

@@ -84,8 +84,9 @@ def select_studies(
 ) -> pd.DataFrame:
     """Studies that fit `selection`, one row each, with the case's columns and the series to read.
 
-    Columns: study_id, case_id, patient_id, day, age, modality, the group columns, project, arrival_date, the case
-    flags, series_id, file. What is excluded is counted in `flow`, per site.
+    Columns: study_id, case_id, patient_id, further_cases (all case ids of a patient who has several), day, age,
+    modality, the group columns, project, arrival_date, the case flags, series_id, file. What is excluded is counted
+    in `flow`, per site.
 
     image_files: `needed` = a study without one is excluded; `if any` = only where other studies have one, so
     that a cohort of tables alone can still be described.
@@ -134,7 +135,7 @@ def select_studies(
         flow.notes.append(f"{unused} further series of selected studies are not used: one series stands for a study")
     of_series = ["study_id", "series_id", "modality", "view", "manufacturer", "file"]
     studies = studies.drop(columns="modality").merge(first[of_series], on="study_id", how="left")
-    return _with_groups(studies)
+    return _with_groups(studies, tables)
 
 
 def select_cases(tables: Tables, selection: Selection, flow: CohortFlow) -> pd.DataFrame:
@@ -144,13 +145,15 @@ def select_cases(tables: Tables, selection: Selection, flow: CohortFlow) -> pd.D
     """
     for step in ("has a series of the modality", "body part", "frontal", "portable", "has an image file"):
         flow.not_applicable(step, f"no studies ({tables.absent.get('studies', 'the cohort has none')})")
+    day = "of admission" if selection.prediction_time == "admission" else "of the last value or observation"
+    flow.notes.append(f"no studies: each case is asked once, on the day {day}")
     cases = tables.cases.assign(
         study_id=tables.cases["case_id"], day=_prediction_day(tables, selection.prediction_time)
     )
     cases = _old_enough(cases, selection, flow)
     for column in ("modality", "view", "manufacturer", "series_id", "file"):
         cases[column] = pd.Series(pd.NA, index=cases.index, dtype="str")
-    return _with_groups(cases)
+    return _with_groups(cases, tables)
 
 
 def one_study_a_case(rows: pd.DataFrame, tables: Tables, selection: Selection, flow: CohortFlow) -> pd.DataFrame:
@@ -214,8 +217,15 @@ def _prediction_day(tables: Tables, prediction_time: str) -> pd.Series:
     return tables.cases["case_id"].map(day).astype("float64")
 
 
-def _with_groups(rows: pd.DataFrame) -> pd.DataFrame:
+def _several_cases(tables: Tables) -> dict[str, tuple[str, ...]]:
+    """{patient known under several case ids: all of them}: a published list may name any of them."""
+    cases = tables.cases.loc[tables.cases.duplicated("patient_id", keep=False), ["patient_id", "case_id"]]
+    return {str(patient): tuple(ids) for patient, ids in cases.groupby("patient_id")["case_id"]}
+
+
+def _with_groups(rows: pd.DataFrame, tables: Tables) -> pd.DataFrame:
     rows["age_band"] = age_band(rows["age"])
+    rows["further_cases"] = rows["patient_id"].map(_several_cases(tables))
     for column in GROUP_COLUMNS:
         rows[column] = rows[column].fillna(NOT_REPORTED)
     return rows.sort_values(["patient_id", "study_id"]).reset_index(drop=True)

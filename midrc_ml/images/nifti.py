@@ -43,9 +43,10 @@ def read_nifti(content: bytes, *, max_pixels: int) -> np.ndarray:
         raise ImageError("a NIfTI volume; a radiograph has one plane")
     if not 0 < shape[0] * shape[1] <= max_pixels:
         raise ImageError("the header claims more pixels than a radiograph has")
-    if image.dataobj.dtype.names:
+    stored = np.asanyarray(image.dataobj)
+    if stored.dtype.names:
         raise ImageError("a NIfTI file of colours; a radiograph has one value a pixel")
-    plane = np.asarray(image.dataobj, dtype=np.float32).reshape(shape[:2])
+    plane = stored.astype(np.float32).reshape(shape[:2])
     if not (image.header["sform_code"] or image.header["qform_code"]):
         return np.ascontiguousarray(plane.T)
     # Columns of the affine: where the two axes lead, to the patient's left and right (x), front and back, up and down.

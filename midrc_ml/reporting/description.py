@@ -60,7 +60,7 @@ def series_of_no_study(tables: Tables) -> pd.DataFrame:
 def describe_labels(tables: Tables, task: Task, rows: pd.DataFrame) -> dict[str, Any]:
     """Labels by group, missingness, follow-up, and the days from image to event, of the rows with a label."""
     return {
-        "labels_by": {name: label_counts(rows, name) for name in LABELS_BY},
+        "labels_by": {name: label_counts(rows, name, kind=task.kind, classes=task.classes) for name in LABELS_BY},
         "missing": _missing(rows),
         "follow_up": _follow_up(tables, rows),
         "days_to_event": _days_to_events(tables, task, rows),
@@ -133,6 +133,13 @@ def _days_to_events(tables: Tables, task: Task, rows: pd.DataFrame) -> list[dict
 def _power(task: Task, test: pd.DataFrame, group_columns: Sequence[str]) -> str:
     """One line; patients are counted, not studies: a patient's studies are no independent witnesses."""
     patients = test.groupby("patient_id").agg(label=("label", "max"))
+    if task.kind == "multiclass":
+        counts = patients["label"].value_counts().reindex(range(len(task.classes)), fill_value=0)
+        return (
+            f"the test part has {len(patients)} patients, by class "
+            + ", ".join(f"{name} {counts[position]}" for position, name in enumerate(task.classes))
+            + "; the rarest class decides what can be said"
+        )
     if task.kind not in ("binary", "time_to_event"):
         share = f"{1.96 / np.sqrt(len(patients)):.2f}" if len(patients) else "an unknown part"
         return (
@@ -205,9 +212,9 @@ def _tables_text(tables: Mapping[str, Any]) -> list[str]:
 def _labels_text(flow: Mapping[str, Any]) -> list[str]:
     lines = []
     for column, rows in flow["labels_by"].items():
-        last = "n_positive" if "n_positive" in rows[0] else "median"
-        cells = [(str(row[column]), f"{row['n']:,}", f"{row['n_cases']:,}", f"{row[last]:,g}") for row in rows]
-        lines += ["", f"Labels by {column}", *_table((column, "n", "cases", last.replace("n_", "")), cells)]
+        told = [name for name in rows[0] if name != column]
+        cells = [(str(row[column]), *(f"{row[name]:,g}" for name in told)) for row in rows]
+        lines += ["", f"Labels by {column}", *_table((column, *(name.removeprefix("n_") for name in told)), cells)]
     lines += ["", "Missing: " + ", ".join(f"{row['column']} {row['share']:.0%}" for row in flow["missing"])]
     seen = flow["follow_up"]
     if seen["n"]:
@@ -232,6 +239,7 @@ def _labels_text(flow: Mapping[str, Any]) -> list[str]:
             for row in flow["split"]
         ]
         lines += ["Split: " + ", ".join(sizes) + f"; SHA-256 {flow['split_sha256'][:12]}", f"Power: {flow['power']}"]
+        lines += [f"Training: refused, {flow['trainable']}"] if flow.get("trainable") else []
     return lines
 
 

@@ -60,7 +60,7 @@ class PublishedTest:
         Raises:
             InputError: no such file, an id that no study has, or a patient of the test part elsewhere.
         """
-        ids = self._ids()
+        ids = self._ids(studies)
         known = studies[ID_COLUMNS[self.id]]
         if self.unknown == "refuse":
             _refuse_unknown(ids, known, self.id, where="split.test_ids")
@@ -77,9 +77,10 @@ class PublishedTest:
 
     def notes(self, studies: pd.DataFrame) -> list[str]:
         """How many of the listed ids no study has."""
-        return _note_unknown(self._ids(), studies[ID_COLUMNS[self.id]], self.id, where="list of test ids")
+        ids = self._ids(studies)
+        return _note_unknown(ids, studies[ID_COLUMNS[self.id]], self.id, where="list of test ids")
 
-    def _ids(self) -> set[str]:
+    def _ids(self, studies: pd.DataFrame) -> set[str]:
         if not self.test_ids or not Path(self.test_ids).is_file():
             raise InputError(
                 f"split.test_ids is {self.test_ids!r}, which is not a file; "
@@ -89,7 +90,8 @@ class PublishedTest:
             lines = Path(self.test_ids).read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             raise InputError(f"split.test_ids is {self.test_ids}, which is not a text; give one id a line") from error
-        return {line.strip() for line in lines} - {""}
+        ids = {line.strip() for line in lines} - {""}
+        return set(_patients_named(pd.Series(sorted(ids), dtype="str"), studies)) if self.id == "patient" else ids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +151,7 @@ class PublishedParts:
             InputError: no such table or column, a value that `parts` does not name, an id in two parts, an id
                 that no study has, a study that is not listed, or a patient in two parts.
         """
-        published = self._published()
+        published = self._published(studies)
         known = studies[ID_COLUMNS[self.id]]
         if self.unknown == "refuse":
             _refuse_unknown(set(published.index), known, self.id, where="split.file")
@@ -170,7 +172,7 @@ class PublishedParts:
 
     def notes(self, studies: pd.DataFrame) -> list[str]:
         """How many ids of the table no study has, and how many studies it does not list."""
-        published, known = self._published(), studies[ID_COLUMNS[self.id]]
+        published, known = self._published(studies), studies[ID_COLUMNS[self.id]]
         unlisted = int((~known.isin(published.index)).sum())
         note = f"{unlisted} of {len(studies)} studies are not in the published split: split.unlisted is {self.unlisted}"
         return [
@@ -178,13 +180,15 @@ class PublishedParts:
             *([note] if unlisted else []),
         ]
 
-    def _published(self) -> pd.Series:
+    def _published(self, studies: pd.DataFrame) -> pd.Series:
         """The part, or `leave_out`, of each id of the table."""
         table = _read_table(self.file, [self.id_column, self.part_column])
         ids, values = table[self.id_column].str.strip(), table[self.part_column].str.strip()
         blank = int((ids == "").sum())
         if blank:
             raise InputError(f"split.file has {blank} rows without an id in {self.id_column!r}; each row needs one")
+        if self.id == "patient":
+            ids = _patients_named(ids, studies)
         parts = {str(value): part for value, part in self.parts.items()}
         unmapped = sorted(set(values) - set(parts))
         if unmapped:
@@ -223,12 +227,21 @@ def _read_table(file: str | None, columns: list[str]) -> pd.DataFrame:
     return table[columns].astype("str").fillna("")
 
 
+def _patients_named(ids: pd.Series, studies: pd.DataFrame) -> pd.Series:
+    """`ids` with every further id of a patient (each case has one) replaced by the patient's own."""
+    own = dict(zip(studies["case_id"], studies["patient_id"], strict=True))
+    if "further_cases" in studies.columns:
+        known = studies[["patient_id", "further_cases"]].dropna().drop_duplicates("patient_id")
+        own |= {case: name for name, cases in known.itertuples(index=False) for case in cases}
+    return ids.map(lambda name: own.get(name, name))
+
+
 def _refuse_unknown(ids: set[str], known: pd.Series, of: str, *, where: str) -> None:
     unknown = ids - set(known)
     if unknown:
         raise InputError(
             f"{where} lists {len(ids)} {PLURAL[of]}, {len(unknown)} of which are not among the {known.nunique()} "
-            f"labelled ones (e.g. {', '.join(sorted(unknown)[:NUM_SHOWN])}); the published split must be complete: "
+            f"labelled ones; the published split must be complete: "
             f"split.unknown=ignore counts them and goes on"
         )
 

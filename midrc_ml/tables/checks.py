@@ -81,8 +81,7 @@ def checked_table(frame: pd.DataFrame, table: Table, *, where: str) -> pd.DataFr
     columns = [replace(column, optional=not column.required) for column in table.columns]
     result, problems = typed_columns(frame, columns, where=f"{table.name} from {where}")
     if table.key and not problems:
-        one = result[table.key[0]] if len(table.key) == 1 else None
-        repeated = result.duplicated(list(table.key), keep=False) if one is None else _repeated_values(one)
+        repeated = result.duplicated(list(table.key), keep=False)
         if repeated.any():
             problems.append(
                 f"{table.name} from {where}: {int(repeated.sum())} rows share their {' + '.join(table.key)} with "
@@ -91,15 +90,6 @@ def checked_table(frame: pd.DataFrame, table: Table, *, where: str) -> pd.DataFr
     if problems:
         raise TableError(problems)
     return result
-
-
-def _repeated_values(values: pd.Series) -> pd.Series:
-    """Whether each value stands in another row too; sorted ones need only be compared with their neighbours."""
-    ahead, behind = values.array[1:], values.array[:-1]
-    if values.empty or values.hasnans or not (behind <= ahead).all():
-        return values.duplicated(keep=False)
-    same = np.asarray(behind == ahead, dtype=bool)
-    return pd.Series(np.append(same, False) | np.append(False, same), index=values.index)
 
 
 def empty_table(table: Table) -> pd.DataFrame:

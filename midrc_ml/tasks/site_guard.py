@@ -28,11 +28,19 @@ class ConstantSite:
 def constant_sites(studies: pd.DataFrame) -> list[ConstantSite]:
     """Sites whose 0/1 `label` is the same for every case (at least 50), with binomial p < 0.001 at the others' rate.
 
+    The others are those that are not found themselves: a large site that records nothing would hide a smaller one.
     studies: columns site, case_id, label (0, 1 or missing). A case is positive where any of its studies is.
     """
     known = studies.dropna(subset=["label", "site"])
     by_case = known.groupby(["site", "case_id"])["label"].agg(["max", "min"])
     by_site = by_case.groupby(level="site").agg(n=("max", "size"), positive=("max", "sum"), all_positive=("min", "min"))
+    found: list[ConstantSite] = []
+    while more := _found_among(by_site.drop(index=[constant.site for constant in found])):
+        found += more
+    return sorted(found, key=lambda constant: constant.site)
+
+
+def _found_among(by_site: pd.DataFrame) -> list[ConstantSite]:
     found = []
     for site, row in by_site.iterrows():
         others = by_site.drop(index=site)

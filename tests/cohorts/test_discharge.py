@@ -58,3 +58,24 @@ def test_hospice_is_alive_at_the_university_of_michigan_and_unclear_elsewhere() 
     shipped = words("discharge")
     assert outcomes(shipped, ("302028", "Hospice/Home"), ("100", "Hospice/Home")) == ["alive", "unclear"]
     assert outcomes(shipped, ("302028", "Deceased"), ("100", "Expired")) == ["died", "died"]
+
+
+# The values of UMich (midrc-data.md 1.6), as they are spelled there.
+@pytest.mark.parametrize(
+    "word",
+    [
+        "Home or Self Care",
+        "Home-Health Care Svc",
+        "Long Term Care",
+        "Acute/Inpatient Rehab Facility",
+        "Subacute Rehab/Skilled Nursing Facility",
+        "Hospice/Home",
+        "Hospice/Medical Facility",
+        "Left Against Medical Advice",
+        "Intermediate Care Facility",
+        "Court/Law Enforcement",
+        "Short Term Hospital",
+    ],
+)
+def test_the_words_of_the_university_of_michigan_are_discharges_alive(word: str) -> None:
+    assert outcomes(words("discharge"), ("302028", word)) == ["alive"]

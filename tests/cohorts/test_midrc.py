@@ -94,23 +94,14 @@ def test_true_false_and_blank_are_three_states(tmp_path: Path) -> None:
     assert flags.dropna().to_dict() == {"100-1": True, "100-2": False}
 
 
-@pytest.mark.parametrize("spelling", ["CR,DX", "['CR', 'DX']", '["CR", "DX"]', '"[""CR"", ""DX""]"'])
-def test_the_three_list_spellings_read_alike(tmp_path: Path, spelling: str) -> None:
-    links = {
-        "CR,DX": "100-1",
-        "['CR', 'DX']": "['100-1']",
-        '["CR", "DX"]': '["100-1"]',
-        '"[""CR"", ""DX""]"': '"[""100-1""]"',
-    }[spelling]
-    row = {
-        "study_uid": "1.2",
-        "submitter_id": "1.2",
-        "study_modality": spelling,
-        "case_ids": links,
-        "cases.submitter_id": links,
-    }
-    write_node(tmp_path / "imaging_study.tsv", "imaging_study", row)
-    assert read(tmp_path).studies[["case_id", "modality"]].to_numpy().tolist() == [["100-1", "CR,DX"]]
+def test_the_three_list_spellings_read_alike(tmp_path: Path) -> None:
+    spelled = ["CR,DX 100-1", "['CR',|'DX'] ['100-1']", '["CR",|"DX"] ["100-1"]', '"[""CR"",|""DX""]" "[""100-1""]"']
+    rows = []
+    for number, text in enumerate(spelled):
+        modality, links = (part.replace("|", " ") for part in text.split(" "))
+        rows.append(study(f"1.{number}", links, study_modality=modality))
+    write_node(tmp_path / "imaging_study.tsv", "imaging_study", *rows)
+    assert read(tmp_path).studies[["case_id", "modality"]].to_numpy().tolist() == [["100-1", "CR,DX"]] * 4
 
 
 def test_a_blank_age_over_89_is_90_with_a_mark_and_a_blank_age_alone_is_missing(tmp_path: Path) -> None:
@@ -188,7 +179,7 @@ def test_a_study_of_no_case_is_left_out_and_counted(tmp_path: Path) -> None:
     assert tables.notes == ("imaging_study: 1 rows name no case; they are left out",)
 
 
-def test_visits_that_cannot_be_used_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_what_happened_on_no_usable_day_is_kept_without_its_day_and_counted(tmp_path: Path) -> None:
     write_node(
         tmp_path / "v.tsv",
         "visit",
@@ -202,23 +193,50 @@ def test_visits_that_cannot_be_used_are_left_out_and_counted(tmp_path: Path) -> 
     )
     tables = read(tmp_path)
     assert tables.events[["case_id", "kind"]].to_numpy().tolist() == [
+        ["100-1", "hospital_stay"],
+        ["100-2", "hospital_stay"],
         ["100-3", "hospital_stay"],
         ["100-3", "icu_stay"],
+        ["100-4", "death"],
         ["100-4", "hospital_stay"],
         ["100-5", "hospital_stay"],
         ["100-6", "icu_stay"],
         ["100-7", "icu_stay"],
     ]
-    # An ICU stay without a usable day is still evidence that there was one.
+    # A stay or a death without a usable day is still evidence that there was one.
+    days = tables.events.set_index(["case_id", "kind"])[["start_day", "end_day"]]
+    assert days.loc[[("100-1", "hospital_stay"), ("100-2", "hospital_stay"), ("100-4", "death")]].isna().all(axis=None)
     icu = tables.events[tables.events["kind"] == "icu_stay"]
     assert icu[["start_day", "end_day"]].fillna(-99).to_numpy().tolist() == [[-99, -99], [-99, -99], [4, 6]]
     assert sorted(tables.notes) == [
-        "visit: 1 deaths have no day; they are left out",
-        "visit: 1 hospital stays end before they start; they are left out",
-        "visit: 1 hospital stays have a discharge day but no admission day; they are left out",
-        "visit: 1 icu stays end before they start; they are kept, but their days are not used",
-        "visit: 1 icu stays have a discharge day but no admission day; they are kept, but their days are not used",
+        "visit: 1 cases died on a day that is not recorded; no label is made of it",
+        "visit: 1 hospital stays end before they start; their days are not used",
+        "visit: 1 hospital stays have a discharge day but no admission day; their days are not used",
+        "visit: 1 icu stays end before they start; their days are not used",
+        "visit: 1 icu stays have a discharge day but no admission day; their days are not used",
     ]
+
+
+def test_a_death_that_one_row_dates_needs_no_day_in_another(tmp_path: Path) -> None:
+    write_node(
+        tmp_path / "v.tsv",
+        "visit",
+        visit("100-1", days_to_hospital_admission="1", days_to_hospital_discharge="7", discharge_type="Deceased"),
+        visit("100-1", days_to_hospital_admission="1", discharge_type="Deceased"),
+    )
+    deaths = read(tmp_path).events.query("kind == 'death'")
+    assert deaths["start_day"].tolist() == [7]
+
+
+def test_a_stay_whose_patient_is_still_there_has_no_end_whatever_its_row_says(tmp_path: Path) -> None:
+    still = visit(
+        "100-1", days_to_hospital_admission="0", days_to_hospital_discharge="5", discharge_type="Still a patient"
+    )
+    write_node(tmp_path / "v.tsv", "visit", still)
+    (stay,) = read(tmp_path).events.to_dict("records")
+    assert stay["start_day"] == 0
+    assert pd.isna(stay["end_day"])
+    assert pd.isna(stay["value"])
 
 
 def test_an_icu_stay_without_an_end_reaches_the_hospital_stay_of_its_row(tmp_path: Path) -> None:
@@ -259,31 +277,6 @@ def test_a_discharge_of_an_unknown_word_is_no_live_discharge(tmp_path: Path) -> 
         "visit: 2 rows have a discharge_type that is in no list of words (cohort.discharge); how they ended "
         "counts as not recorded",
     )
-
-
-# The values of UMich (shared/midrc-data.md 1.6), as they are spelled there.
-@pytest.mark.parametrize(
-    "word",
-    [
-        "Home or Self Care",
-        "Home-Health Care Svc",
-        "Long Term Care",
-        "Acute/Inpatient Rehab Facility",
-        "Subacute Rehab/Skilled Nursing Facility",
-        "Hospice/Home",
-        "Hospice/Medical Facility",
-        "Left Against Medical Advice",
-        "Intermediate Care Facility",
-        "Court/Law Enforcement",
-        "Short Term Hospital",
-    ],
-)
-def test_the_words_of_umich_are_live_discharges(tmp_path: Path, word: str) -> None:
-    row = visit("302028-1", days_to_hospital_admission="1", days_to_hospital_discharge="3", discharge_type=word)
-    write_node(tmp_path / "v.tsv", "visit", row)
-    tables = read(tmp_path)
-    assert tables.events[["kind", "value"]].to_numpy().tolist() == [["hospital_stay", word]]
-    assert tables.notes == ()
 
 
 def test_an_absent_node_is_named_with_what_comes_from_it(tmp_path: Path) -> None:

@@ -140,14 +140,16 @@ def test_conditions_medication_and_observations_keep_code_name_and_days(tmp_path
     ]
 
 
-@pytest.mark.parametrize("spelling", ["-7,5", "[-7, 5]", "['-7', '5']", "-7.0,5.0"])
-def test_days_to_a_test_count_from_the_study_and_negative_is_before_it(tmp_path: Path, spelling: str) -> None:
-    row = study("1.1", "100-1", days_to_study="20.0", days_from_study_to_pos_covid_test=spelling)
-    write_node(tmp_path / "i.tsv", "imaging_study", row)
+def test_days_to_a_test_count_from_the_study_and_negative_is_before_it(tmp_path: Path) -> None:
+    spelled = ("-7,5", "[-7, 5]", "['-7', '5']", "-7.0,5.0")
+    rows = (
+        study(f"1.{number}", f"100-{number}", days_to_study="20.0", days_from_study_to_pos_covid_test=text)
+        for number, text in enumerate(spelled)
+    )
+    write_node(tmp_path / "i.tsv", "imaging_study", *rows)
     tables = read(tmp_path)
-    assert tables.events[["kind", "start_day", "value", "source"]].to_numpy().tolist() == [
-        ["covid_test", 13.0, "Positive", "imaging_study"],
-        ["covid_test", 25.0, "Positive", "imaging_study"],
+    assert tables.events[["case_id", "kind", "start_day", "value", "source"]].to_numpy().tolist() == [
+        [f"100-{number}", "covid_test", day, "Positive", "imaging_study"] for number in range(4) for day in (13.0, 25.0)
     ]
 
 
@@ -181,13 +183,11 @@ def test_an_old_export_without_the_days_to_tests_lacks_covid_tests(tmp_path: Pat
     assert "covid_test" in read(tmp_path).absent
 
 
-@pytest.mark.parametrize(
-    ("answer", "ever"), [("Yes", True), ("No", False), ("Indeterminate", None), ("Not Reported", None), ("", None)]
-)
-def test_covid_ever_is_known_from_yes_and_no_alone(tmp_path: Path, answer: str, ever: bool | None) -> None:
-    write_node(tmp_path / "c.tsv", "case", case("100-1", covid19_positive=answer))
-    (found,) = read(tmp_path).cases["covid_ever"]
-    assert (None if pd.isna(found) else found) == ever
+def test_covid_ever_is_known_from_yes_and_no_alone(tmp_path: Path) -> None:
+    ever = {"Yes": True, "No": False, "Indeterminate": "-", "Not Reported": "-", "": "-"}
+    rows = (case(f"100-{number}", covid19_positive=answer) for number, answer in enumerate(ever))
+    write_node(tmp_path / "c.tsv", "case", *rows)
+    assert plain(read(tmp_path).cases[["covid_ever"]]) == [[value] for value in ever.values()]
 
 
 def test_long_covid_is_never_a_no(tmp_path: Path) -> None:

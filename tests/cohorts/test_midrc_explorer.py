@@ -139,28 +139,22 @@ def test_a_case_record_gives_what_hangs_on_it(tmp_path: Path) -> None:
     assert {"hospital_stay", "icu_stay", "death", "observation"} <= set(tables.absent)
 
 
-@pytest.mark.parametrize("suffix", [".tsv", ".csv"])
 @pytest.mark.parametrize("record", [STUDY, CASE], ids=["study", "case"])
-def test_the_portals_flat_tables_say_the_same_as_its_json(tmp_path: Path, record: dict[str, Any], suffix: str) -> None:
-    (tmp_path / "json").mkdir()
-    (tmp_path / "flat").mkdir()
+def test_the_portals_flat_tables_and_a_notebooks_reprs_say_the_same_as_the_json(
+    tmp_path: Path, record: dict[str, Any]
+) -> None:
+    for name in ("json", "tsv", "csv", "notebook"):
+        (tmp_path / name).mkdir()
     save(tmp_path / "json" / "x.json", [record])
-    frame = pd.DataFrame([flattened(record)])
-    assert "case_ids_0" in frame or "measurements_0_test_name" in frame
-    frame.to_csv(tmp_path / "flat" / f"x{suffix}", sep="\t" if suffix == ".tsv" else ",", index=False)
-    as_json, as_flat = read(tmp_path / "json"), read(tmp_path / "flat")
-    assert as_flat.fingerprint() == as_json.fingerprint()
-    assert len(as_flat.events) > 3
-
-
-@pytest.mark.parametrize("record", [STUDY, CASE], ids=["study", "case"])
-def test_a_notebooks_table_with_python_reprs_says_the_same_as_the_json(tmp_path: Path, record: dict[str, Any]) -> None:
-    (tmp_path / "json").mkdir()
-    (tmp_path / "notebook").mkdir()
-    save(tmp_path / "json" / "x.json", [record])
+    flat = pd.DataFrame([flattened(record)])
+    assert "case_ids_0" in flat or "measurements_0_test_name" in flat
+    flat.to_csv(tmp_path / "tsv" / "x.tsv", sep="\t", index=False)
+    flat.to_csv(tmp_path / "csv" / "x.csv", index=False)
     pd.DataFrame([record]).to_csv(tmp_path / "notebook" / "df.tsv", sep="\t", index=False)
     assert "['" in (tmp_path / "notebook" / "df.tsv").read_text()
-    assert read(tmp_path / "notebook").fingerprint() == read(tmp_path / "json").fingerprint()
+    as_json = read(tmp_path / "json")
+    assert len(as_json.events) > 3
+    assert {read(tmp_path / name).fingerprint() for name in ("tsv", "csv", "notebook")} == {as_json.fingerprint()}
 
 
 def test_explorer_rows_fill_the_gaps_of_a_node_export_and_count_nothing_twice(tmp_path: Path) -> None:
@@ -203,6 +197,16 @@ def test_explorer_rows_fill_the_gaps_of_a_node_export_and_count_nothing_twice(tm
     assert tests.set_index("start_day").loc[13.0, "source"] == "measurement"
     # The case's age is 51 in the explorer and 50 in the export, which is believed.
     assert any("say something else than a more direct row" in note for note in tables.notes)
+
+
+def test_records_join_the_node_of_their_study_uid_under_another_id(tmp_path: Path) -> None:
+    names = {"project_id": "Open-R1", "submitter_id": f"419639-000001_{UID}"}
+    write_node(tmp_path / "i.tsv", "imaging_study", study(UID, "419639-000001", days_to_study="20", **names))
+    save(tmp_path / "s.json", [{**STUDY, "imaging_study_annotations": []}])
+    save(tmp_path / "f.json", [DATA_FILE])
+    tables = read(tmp_path)
+    assert tables.studies[["study_id", "loinc"]].to_numpy().tolist() == [[UID, "36572-6"]]
+    assert tables.notes == ()
 
 
 def test_what_hangs_on_a_record_without_an_id_is_not_counted_beside_the_node(tmp_path: Path) -> None:
@@ -385,20 +389,18 @@ def test_a_broken_download_is_named_and_not_passed_over(tmp_path: Path, name: st
         read(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("settings.json", '{"learning_rate": 1}'),
-        ("package.json", '{"data": {"type": 3}}'),
-        ("mine.csv", "submitter_id,sex\n1,Male\n"),
-        ("challenge.csv", "StudyInstanceUID,mRALE Score\n1.2,3\n"),
-        ("notes.tsv", "a\tb\n1\t2\n"),
-    ],
-)
-def test_files_of_another_purpose_are_counted_and_stop_nothing(tmp_path: Path, name: str, content: str) -> None:
+def test_files_of_another_purpose_are_counted_and_stop_nothing(tmp_path: Path) -> None:
     write_node(tmp_path / "case.tsv", "case", case("100-1"))
-    (tmp_path / name).write_text(content)
-    assert read(tmp_path).notes == ("1 TSV, CSV or JSON files below the root are no export of MIDRC and are not read",)
+    strangers = {
+        "settings.json": '{"learning_rate": 1}',
+        "package.json": '{"data": {"type": 3}}',
+        "mine.csv": "submitter_id,sex\n1,Male\n",
+        "challenge.csv": "StudyInstanceUID,mRALE Score\n1.2,3\n",
+        "notes.tsv": "a\tb\n1\t2\n",
+    }
+    for name, content in strangers.items():
+        (tmp_path / name).write_text(content)
+    assert read(tmp_path).notes == ("5 TSV, CSV or JSON files below the root are no export of MIDRC and are not read",)
 
 
 def test_bad_values_of_a_download_are_told_with_the_file_and_the_node(tmp_path: Path) -> None:

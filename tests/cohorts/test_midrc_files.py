@@ -60,25 +60,14 @@ def test_an_export_without_rows_is_known_by_its_name_and_is_not_absent(tmp_path:
     assert len(tables.events) == 0
 
 
-@pytest.mark.parametrize(
-    "node",
-    [
-        "annotation_file",
-        "core_metadata_collection",
-        "dataset",
-        "dicom_annotation_file",
-        "program",
-        "project",
-        "radiology_report",
-        "supplementary_file",
-    ],
-)
-def test_a_node_that_no_table_is_made_of_is_no_stranger(tmp_path: Path, node: str) -> None:
+def test_nodes_that_no_table_is_made_of_are_no_strangers(tmp_path: Path) -> None:
     write_node(tmp_path / "case.tsv", "case", case("100-1"))
-    (tmp_path / f"Open-A1_{node}.tsv").write_text(f"type\tsubmitter_id\n{node}\tx\n")
-    (tmp_path / "other.json").write_text(f'{{"data": [{{"type": "{node}", "submitter_id": "x"}}]}}')
+    nodes = "annotation_file core_metadata_collection dataset dicom_annotation_file program project radiology_report "
+    for node in (nodes + "supplementary_file").split():
+        (tmp_path / f"Open-A1_{node}.tsv").write_text(f"type\tsubmitter_id\n{node}\tx\n")
+        (tmp_path / f"{node}.json").write_text(f'{{"data": [{{"type": "{node}", "submitter_id": "x"}}]}}')
     assert read(tmp_path).notes == (
-        "2 files hold nodes that no table is made of (dataset, core_metadata_collection ...) and are not read",
+        "16 files hold nodes that no table is made of (dataset, core_metadata_collection ...) and are not read",
     )
 
 

@@ -233,7 +233,7 @@ def test_order_and_names_of_files_and_rows_change_nothing(tmp_path: Path) -> Non
         write_node(root / f"{place}{step}.tsv", "annotation", *notes[::step], header=header)
     one, other = read(tmp_path / "a"), read(tmp_path / "b")
     assert one.fingerprint() == other.fingerprint()
-    for name in ("cases", "studies", "series", "events", "readings"):
+    for name in ("cases", "studies", "events", "readings"):
         pd.testing.assert_frame_equal(getattr(one, name), getattr(other, name))
     assert one.notes == other.notes
     assert len(one.events) == 2

@@ -15,7 +15,7 @@ CONFIGS = shipped_folder("configs")
 CHOICES = [
     f"{group.name}={path.stem}"
     for group in sorted(CONFIGS.iterdir())
-    if group.is_dir() and group.name not in ("hydra", "metrics", "discharge", "breathing_support")
+    if group.is_dir() and group.name not in ("hydra", "metrics", "discharge", "breathing_support", "selection")
     for path in sorted(group.glob("*.yaml"))
 ]
 TASKS = sorted(path.stem for path in (CONFIGS / "task").glob("*.yaml"))

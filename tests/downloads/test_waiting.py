@@ -16,8 +16,6 @@ from midrc_ml.downloads.failures import (
 )
 from midrc_ml.downloads.progress import Progress, size_text, time_text
 
-NOW = datetime.now(UTC)
-
 
 def answer(status: int, retry_after: str | None = None) -> requests.Response:
     response = requests.Response()
@@ -53,14 +51,10 @@ def test_after_the_retries_it_is_given_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "low", "high"),
-    [
-        ("120", 120, 120),
-        (format_datetime(NOW + timedelta(hours=1), usegmt=True), 3500, 3600),
-        (format_datetime(NOW - timedelta(hours=1), usegmt=True), 0, 0),
-    ],
+    ("asked", "low", "high"), [("120", 120, 120), (timedelta(hours=1), 3590, 3600), (timedelta(hours=-1), 0, 0)]
 )
-def test_the_wait_that_is_asked_for_is_a_number_or_a_date(value: str, low: float, high: float) -> None:
+def test_the_wait_that_is_asked_for_is_a_number_or_a_date(asked: str | timedelta, low: float, high: float) -> None:
+    value = asked if isinstance(asked, str) else format_datetime(datetime.now(UTC) + asked, usegmt=True)
     error = error_of_answer(answer(429, value), "it")
     assert isinstance(error, TemporaryError)
     assert error.wait_s is not None

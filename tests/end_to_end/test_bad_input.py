@@ -34,7 +34,7 @@ TASK = "task=icu"
         ([TASK, "+paths.tmp=x"], ["paths.tmp: there is no such setting", "cache_dir"]),
         ([TASK, "hydra.run.dir=/dev/null/run"], ["/dev/null", "hydra.run.dir"]),
         ([TASK, "training.epochs=abc"], ["training.epochs is 'abc'", "whole number"]),
-        ([TASK, "+task.versoin=2"], ["config at task", "versoin"]),
+        ([TASK, "+task.versoin=2"], ["config at task", "task.versoin", "did you mean version?"]),
         ([TASK, "+foo=1"], ["foo: there is no such setting"]),
         ([TASK, "seed=-1"], ["seed is -1", "at least 0"]),
         ([TASK, "seed=true"], ["seed is True", "whole number"]),

@@ -45,7 +45,7 @@ def small_report(*, kind: str = "binary", synthetic: bool = True, **changes: obj
     table.loc[NUM_STUDIES - 5 :, "sex"] = "Not Reported"  # five studies of the test part: too few for a value
     flow = CohortFlow(origin="invented cohort of a test", notes=["one note on the cohort"])
     rows = flow.step("label known", table, reason_where(table.index < 12, "a stay still open", table.index))
-    flow.count_labels(rows)
+    flow.count_labels(rows, kind="binary")
     rng = np.random.default_rng(1)
     predictions = table[table["part"] != "train"].assign(y_true=lambda rows: rows["label"])
     noise = rng.random(len(predictions))

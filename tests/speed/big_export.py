@@ -10,12 +10,18 @@ import resource
 import tempfile
 import time
 from collections.abc import Mapping
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from omegaconf import OmegaConf
 from pyarrow import csv
+
+from midrc_ml.cohorts.midrc import MidrcCohort
+from midrc_ml.cohorts.reader import Tables
+from midrc_ml.config import shipped_folder
 
 _SITES = np.array(["419639", "10008204", "302028", "10003752", "514382"])
 _PROJECTS = {True: "Open-R1", False: "Open-A1"}  # by whether the site is one of RSNA's
@@ -228,18 +234,19 @@ def _ids(count: int, rng: np.random.Generator) -> np.ndarray:
     return np.array([f"{x[:8]}-{x[8:12]}-{x[12:16]}-{x[16:20]}-{x[20:]}" for x in _hex(count, rng)], dtype=object)
 
 
-def read_big_export(folder: Path) -> None:
-    """Read the export and print what it took."""
-    from midrc_ml.cohorts.midrc import MidrcCohort
-
+def read_big_export(folder: Path) -> Tables:
+    """Read the export with the words that we ship, and print what it took."""
+    groups = {group: shipped_folder("configs") / group / "default.yaml" for group in ("discharge", "breathing_support")}
+    words = {group: OmegaConf.to_container(OmegaConf.load(path)) for group, path in groups.items()}
     started = time.perf_counter()
-    tables = MidrcCohort(root=str(folder), synthetic=True).read()
+    tables = MidrcCohort(root=str(folder), synthetic=True, **words).read()
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     counts = ", ".join(f"{len(getattr(tables, name)):,} {name}" for name in ("cases", "studies", "series", "events"))
     print(f"read {counts} in {seconds:.1f} s, peak {peak:.2f} GiB")
     started = time.perf_counter()
     print(f"fingerprint {tables.fingerprint()[:12]} in {time.perf_counter() - started:.1f} s")
+    return tables
 
 
 def main() -> None:
@@ -250,8 +257,6 @@ def main() -> None:
         folder = folder or Path(temporary)
         if not any(folder.glob("*.tsv")):
             # In a process of its own, so that its memory does not count.
-            from multiprocessing import get_context
-
             sizes = {"num_cases": 120_000, "num_studies": 200_000, "num_series": 1_000_000, "seed": 0}
             writer = get_context("spawn").Process(target=write_big_export, args=(folder,), kwargs=sizes)
             writer.start()

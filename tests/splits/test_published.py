@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from example_studies import parts_of, studies_of
+from example_studies import one_study_each, parts_of, studies_of
 
 from midrc_ml.errors import InputError
 from midrc_ml.splits.published import PublishedParts, PublishedTest
@@ -51,8 +51,8 @@ def test_a_published_list_that_cuts_through_a_patient_is_refused(tmp_path: Path)
         published(tmp_path, "a").assign(studies)
 
 
-def test_a_published_id_without_a_study_is_refused_and_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"lists 3 studies, 2 of which are not among the .* \(e.g. x, y\)"):
+def test_published_ids_without_a_study_are_refused_with_their_number_and_not_their_names(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"lists 3 studies, 2 of which are not among the \d+ labelled ones; the"):
         published(tmp_path, "p0-0", "x", "y").assign(studies_of(10))
 
 
@@ -275,3 +275,23 @@ def test_a_file_of_another_kind_is_refused_by_its_name(tmp_path: Path) -> None:
 def test_settings_of_published_parts_that_make_no_sense_are_refused(wrong: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
         PublishedParts(**{"file": "parts.csv", **wrong})
+
+
+def with_further_ids() -> pd.DataFrame:
+    """p00 is also known as old-p00, under which it has no study with a label."""
+    studies = one_study_each(site=["A"] * 12)
+    return studies.assign(further_cases=[("p00", "old-p00"), *[None] * 11])
+
+
+def test_a_patient_list_may_name_a_patient_by_any_of_their_ids(tmp_path: Path) -> None:
+    split = published(tmp_path, "old-p00", "p01", id="patient")
+    assert {name for name, part in parts_of(split, with_further_ids()).items() if part == "test"} == {"p00", "p01"}
+    assert split.notes(with_further_ids()) == []
+
+
+def test_a_table_that_puts_two_ids_of_one_patient_into_two_parts_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "parts.csv"
+    path.write_text("id,part\np00,train\nold-p00,test\np01,test\np02,validation\n")
+    split = PublishedParts(file=str(path), id="patient", id_column="id", unlisted="leave_out", stratify=["label"])
+    with pytest.raises(InputError, match=r"puts 1 patients into more than one part"):
+        split.assign(with_further_ids())

@@ -51,9 +51,11 @@ OF_CT = ("covid_ct", "severe")
 
 
 def shipped(name: str) -> Task:
-    """The task without its metrics, which are a group of their own."""
-    config = OmegaConf.load(FILES[name])
-    config.pop("defaults", None)
+    """The task without its metrics, which are a group of their own, and with the selection that it names."""
+    own = OmegaConf.load(FILES[name])
+    (selection,) = [entry["/selection@selection"] for entry in own.pop("defaults") if "/selection@selection" in entry]
+    path = shipped_folder("configs") / "selection" / f"{selection}.yaml"
+    config = OmegaConf.merge({"selection": OmegaConf.load(path)}, own)
     config.metrics = {"one": {"_target_": "midrc_ml.evaluation.metrics.mae", "_partial_": True}}
     return instantiate(config, _convert_="all")
 

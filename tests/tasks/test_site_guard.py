@@ -85,3 +85,9 @@ def test_two_constant_sites_are_both_found_at_the_rate_of_the_others_together() 
 def test_the_sentence_names_site_value_count_and_rate() -> None:
     (found,) = constant_sites(studies_of(A=(30, 100), B=(0, 60)))
     assert str(found).startswith("site B: the label is 0 for all 60 cases where other sites have 30% positive")
+
+
+def test_a_large_site_that_records_nothing_hides_no_smaller_one() -> None:
+    """With B among the others their rate is 30 / 5060, at which 60 cases without the event are no surprise."""
+    assert binom.pmf(0, 60, 30 / 5060) > 0.5
+    assert names(studies_of(A=(0, 60), B=(0, 5000), C=(30, 60))) == ["A", "B"]

@@ -92,7 +92,7 @@ def test_every_study_is_labelled_or_counted_with_a_reason_at_every_site(seed: in
     for site, count in sites.items():
         excluded = sum(entry["by_site"].get(site, 0) for step in flow.steps for entry in step["excluded"])
         assert count == excluded + int((labelled["site"] == site).sum())
-    flow.count_labels(labelled)
+    flow.count_labels(labelled, kind="binary")
     assert {entry["site"]: entry["n"] for entry in flow.labels} == labelled["site"].value_counts().to_dict()
     positives = labelled.groupby("site")["label"].sum().astype(int).to_dict()
     assert {entry["site"]: entry["n_positive"] for entry in flow.labels} == positives

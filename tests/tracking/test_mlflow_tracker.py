@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from omegaconf import OmegaConf
 
 from midrc_ml.errors import InputError
 from midrc_ml.tracking.mlflow_tracker import MlflowTracking
@@ -51,7 +52,7 @@ def test_epochs_stand_once_each(client: MlflowClient, run: mlflow.entities.Run) 
 def test_tags_and_inputs_carry_our_hashes(run: mlflow.entities.Run, tracked_run: Path) -> None:
     sha256 = (tracked_run / "split.sha256").read_text().strip()
     assert run.data.tags["split_sha256"] == sha256
-    assert run.data.tags["task_version"] == "1"
+    assert run.data.tags["task_version"] == str(OmegaConf.load(tracked_run / "config.yaml").task.version)
     assert run.data.tags["synthetic"] == "true"
     contexts = {entry.tags[0].value: entry.dataset for entry in run.inputs.dataset_inputs}
     assert set(contexts) == {"training", "validation", "testing"}
