@@ -77,6 +77,13 @@ class BlockRows:
             self._done[name] = self._converted(source) if source is not None else blank
         return self._done[name]
 
+    def told(self, name: str) -> pd.Series:
+        """Whether each cell of our column `name` says something, even where no day can be made of it."""
+        source = self.block.sources.get(name)
+        if source is None:
+            return pd.Series(False, index=self.frame.index)
+        return self._mapped(source, self._unmarked(source))[0].notna()
+
     def case_id(self) -> pd.Series:
         """The case of each row, from its own column or through its study."""
         if "case_id" in self.block.sources or "study_id" not in self.block.sources:
@@ -110,28 +117,37 @@ class BlockRows:
 
     def _text(self, source: Source) -> pd.Series:
         """The cells, missing marks taken out, mapped where a map is given."""
+        cells = self._unmarked(source)
+        result, unknown = self._mapped(source, cells)
+        if source.has_others and unknown.any():
+            if source.others != "{}":
+                words = f"values of {source.name} are not in its map and become {source.others or 'missing'}"
+                self.notes.append(f"{self._name}: {int(unknown.sum())} {words}")
+        elif unknown.any():
+            self._unknown_words(source, cells, unknown, "add them to its `map:`, or say what `others:` become")
+        return result
+
+    def _unmarked(self, source: Source) -> pd.Series:
         if source.column is None:
-            cells = pd.Series(source.value or None, index=self.frame.index, dtype=object)
-        else:
-            cells = without_marks(self.frame[source.column], (*self.block.missing, *source.missing))
-        if source.map is None:
-            return cells
-        result = pd.Series(None, index=cells.index, dtype=object)
+            return pd.Series(source.value or None, index=self.frame.index, dtype=object)
+        return without_marks(self.frame[source.column], (*self.block.missing, *source.missing))
+
+    @staticmethod
+    def _mapped(source: Source, cells: pd.Series) -> tuple[pd.Series, pd.Series]:
+        """What the map makes of the cells, and which are not in it; the cells themselves where there is no map."""
         known = pd.Series(False, index=cells.index)
+        if source.map is None:
+            return cells, known
+        result = pd.Series(None, index=cells.index, dtype=object)
         for theirs, ours in source.map:
             fits = says(cells, theirs) & ~known
             result[fits] = ours or None
             known |= fits
         unknown = ~known & cells.notna()
-        if source.has_others and unknown.any():
+        if source.has_others:
             others = source.others or ""
             result[unknown] = cells[unknown].map(lambda cell: others.replace("{}", cell) or None)
-            if others != "{}":
-                words = f"values of {source.name} are not in its map and become {others or 'missing'}"
-                self.notes.append(f"{self._name}: {int(unknown.sum())} {words}")
-        elif unknown.any():
-            self._unknown_words(source, cells, unknown, "add them to its `map:`, or say what `others:` become")
-        return result
+        return result, unknown
 
     def _words(self, source: Source) -> pd.Series:
         """Text; from a closed list of words where there is one, in any case of letters."""

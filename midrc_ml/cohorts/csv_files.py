@@ -25,7 +25,7 @@ class TextTable:
     """The cells of a file as text, missing where blank; the index is the row of the file that an editor shows.
 
     columns: as in the file, repeats included. dates, numbers: the columns of these types in a file that has types;
-    their texts are ISO dates and numbers with a point.
+    their texts are ISO dates and numbers with a point. undecodable: those whose bytes are no text.
     """
 
     frame: pd.DataFrame
@@ -33,12 +33,14 @@ class TextTable:
     num_empty: int = 0
     dates: frozenset[str] = frozenset()
     numbers: frozenset[str] = frozenset()
+    undecodable: frozenset[str] = frozenset()
 
 
 def read_text_file(root: Path, file: str, *, delimiter: str | None, encoding: str) -> TextTable:
     """The table in `root`/`file`, a CSV, TSV (either also `.gz`) or Parquet file by its ending.
 
-    delimiter: of cells; None = the one of , ; tab | that the header holds most often.
+    A named index of pandas becomes a column. delimiter: of cells; None = the one of , ; tab | that the header holds
+    most often. encoding: of the text, and of bytes in a Parquet file.
 
     Raises:
         TableError: no such file, not a table, or rows that are longer or shorter than the header.
@@ -51,7 +53,7 @@ def read_text_file(root: Path, file: str, *, delimiter: str | None, encoding: st
     lower = path.name.lower()
     try:
         if lower.endswith(_PARQUET_ENDINGS):
-            return _from_parquet(path)
+            return _from_parquet(path, encoding)
         if not lower.endswith(_TEXT_ENDINGS):
             endings = ", ".join((*_TEXT_ENDINGS, *_PARQUET_ENDINGS))
             raise TableError([f"{file}: a table is read from {endings}; save it as one of them"])
@@ -125,10 +127,11 @@ def _without_empty_end(row: list[str], width: int) -> list[str]:
     return row[:end]
 
 
-def _from_parquet(path: Path) -> TextTable:
-    table = pyarrow.parquet.read_table(path)
+def _from_parquet(path: Path, encoding: str) -> TextTable:
+    table = _with_index(pyarrow.parquet.read_table(path))
     columns = tuple(table.column_names)
-    dates, numbers, texts = set(), set(), []
+    dates, numbers, undecodable = set(), set(), set()
+    texts: list[list[str | None]] = []
     for name, column in zip(columns, table.columns, strict=True):
         kind = column.type
         if pyarrow.types.is_dictionary(kind):
@@ -138,20 +141,50 @@ def _from_parquet(path: Path) -> TextTable:
             dates.add(name)
         elif pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind) or pyarrow.types.is_decimal(kind):
             numbers.add(name)
-        texts.append([_cell(value) for value in column.to_pylist()])
+        try:
+            texts.append([_cell(value, encoding) for value in column.to_pylist()])
+        except UnicodeDecodeError:  # pixels, say: no harm unless the description names the column
+            undecodable.add(name)
+            texts.append([None] * table.num_rows)
     index = pd.RangeIndex(1, table.num_rows + 1)
     frame = pd.DataFrame(dict(enumerate(texts)), index=index, dtype=object).set_axis(
         pd.Index(columns, dtype=object), axis=1
     )
-    return TextTable(frame=frame, columns=columns, dates=frozenset(dates), numbers=frozenset(numbers))
+    return TextTable(
+        frame=frame,
+        columns=columns,
+        dates=frozenset(dates),
+        numbers=frozenset(numbers),
+        undecodable=frozenset(undecodable),
+    )
 
 
-def _cell(value: object) -> str | None:
+def _with_index(table: pyarrow.Table) -> pyarrow.Table:
+    """`table` with the named index that pandas keeps beside the columns, or under another name, as a column."""
+    about = table.schema.pandas_metadata or {}
+    names = {column.get("field_name"): column.get("name") for column in about.get("columns", ())}
+    for field in about.get("index_columns", ()):
+        if isinstance(field, str):
+            name = names.get(field)
+            if name is not None and field in table.column_names and name not in table.column_names:
+                columns = [name if column == field else column for column in table.column_names]
+                table = table.rename_columns(columns)
+            continue
+        # A range is written as its three numbers alone.
+        name, values = field.get("name"), range(field["start"], field["stop"], field["step"])
+        if name is not None and name not in table.column_names and len(values) == table.num_rows:
+            table = table.add_column(0, name, pyarrow.array(values))
+    return table
+
+
+def _cell(value: object, encoding: str) -> str | None:
     """A typed value as the text that a person would write: 7 for an id that pandas made 7.0."""
     if value is None or value != value:
         return None
     if isinstance(value, list | dict):
-        return json.dumps(value, default=str)
+        return json.dumps(value, default=lambda item: _cell(item, encoding))
+    if isinstance(value, bytes):
+        value = value.decode(encoding)
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if hasattr(value, "isoformat"):

@@ -242,6 +242,12 @@ def _column_problems(block: Block, files: Mapping[_FileKey, TextTable]) -> list[
         if not homes and len(absent) == len(block.their_columns):
             hint = "; is it another table?"
         problems.append(f"{block.where}: {block.file} has no column {named} (its columns: {', '.join(columns)}){hint}")
+    if binary := [name for name in block.their_columns if name in files[_key(block)].undecodable]:
+        named = ", ".join(map(repr, binary))
+        problems.append(
+            f"{block.where}: {block.file} holds bytes that are no {block.encoding} text in column {named}; write text "
+            f"there, or give its `encoding:`"
+        )
     repeated = [name for name in block.their_columns if columns.count(name) > 1]
     if repeated:
         problems.append(f"{block.where}: {block.file} has more than one column {', '.join(map(repr, repeated))}")

@@ -80,6 +80,7 @@ class TableMaker:
                     f"they are left out"
                 )
                 frame = frame.dropna(subset="case_id")
+            self._count_lost_days(frame, rows)
             self._check_results(frame, rows)
             frames.append(self._with_possible_days(frame.explode("name"), rows))
         columns = [column.name for column in EVENTS.columns]
@@ -88,9 +89,7 @@ class TableMaker:
         together = pd.concat(frames, ignore_index=True)[columns]
         once = together[~together.astype("str").duplicated()].reset_index(drop=True)
         if len(once) < len(together):
-            self.notes.append(
-                f"events: {len(together) - len(once)} rows stand in the files more than once and are taken once"
-            )
+            self.notes.append(f"events: {len(together) - len(once)} rows say no more than another and are taken once")
         return once
 
     def readings(self, blocks: Sequence[BlockRows]) -> pd.DataFrame:
@@ -164,12 +163,24 @@ class TableMaker:
             told = [name for name in told if sources[name].column is not None]
             if sources["kind"].value is None or not told:
                 return frame
-            happened = frame[told].notna().any(axis=1)
+            # As it stands in their file: a day whose origin is missing has happened all the same.
+            happened = pd.concat([rows.told(name) for name in told], axis=1).any(axis=1).set_axis(frame.index)
             words = f"are blank in {', '.join(told)}"
         if not happened.all():
             blank = int((~happened).sum())
             self.notes.append(f"{where}: {blank} of {len(frame)} rows {words}: no {self._kind(rows)} is made of them")
         return frame[happened]
+
+    def _count_lost_days(self, frame: pd.DataFrame, rows: BlockRows) -> None:
+        """Note the events that stand without a day which their file has: that it counts from is missing."""
+        for name in ("start_day", "end_day"):
+            lost = int((rows.told(name).loc[frame[_ROW]].to_numpy() & frame[name].isna().to_numpy()).sum())
+            if lost:
+                # Dropping them would make their patients negative.
+                self.notes.append(
+                    f"events from {rows.block.file}: {lost} of {len(frame)} {self._kind(rows)} rows are kept without "
+                    f"their {name}, as what it counts from is missing: it happened, but nobody knows when"
+                )
 
     @staticmethod
     def _kind(rows: BlockRows) -> str:
@@ -182,7 +193,8 @@ class TableMaker:
         words = frame["value"].astype(object).str.lower().map(ours)
         unknown = tests & words.isna()
         if unknown.any():
-            sentence = unknown_words(frame["value"], unknown, where=f"{rows.block.file}: value of covid_test")
+            results = frame["value"].where(tests)
+            sentence = unknown_words(results, unknown, where=f"{rows.block.file}: value of covid_test")
             self.problems.append(f"{sentence}; with a `map:` give each one of {', '.join(TEST_RESULT)}")
         frame["value"] = frame["value"].astype(object).mask(tests, words)
 

@@ -23,7 +23,6 @@ ISO = "iso"
 STAMP = "datetime64[us, UTC]"
 MAX_AGE = 130  # years; more is another unit
 MAX_DAYS = 36525  # a hundred years; more is a date without its signs, or Excel's number of one
-NUM_WORDS_SHOWN = 20
 
 # PS3.5 6.2: an AS is three digits and D, W, M or Y.
 _UNIT_WORDS = {
@@ -179,12 +178,17 @@ def bad_rows(rows: Sequence[Hashable], rule: str, *, where: str) -> str:
 
 
 def unknown_words(text: pd.Series, unknown: pd.Series, *, where: str) -> str:
-    """The distinct cells that are not known, most frequent first, with their number of rows."""
+    """The five most frequent of the distinct cells that are not known, with their number of rows.
+
+    None where they are many and differ in half of the rows or more: a wrong column may hold ids or names.
+    """
     counts = text[unknown].value_counts()
+    told = f"{where}: {int(unknown.sum())} rows hold one of {len(counts)} values that are not known"
+    if len(counts) > NUM_SHOWN and 2 * len(counts) >= text.notna().sum():
+        return f"{told}; nearly all differ, as ids do (they are not shown): is it the right column?"
     counts = counts.sort_index().sort_values(ascending=False, kind="stable")
-    shown = ", ".join(f"{word!r} ({count})" for word, count in counts.head(NUM_WORDS_SHOWN).items())
-    more = f", and {len(counts) - NUM_WORDS_SHOWN} more" if len(counts) > NUM_WORDS_SHOWN else ""
-    return f"{where}: {int(unknown.sum())} rows hold one of {len(counts)} values that are not known, {shown}{more}"
+    shown = ", ".join(f"{word!r} ({count})" for word, count in counts.head(NUM_SHOWN).items())
+    return f"{told}, {shown}{_more(len(counts))}"
 
 
 def _how_many(count: int) -> str:

@@ -1,11 +1,16 @@
 """Files as they leave spreadsheets, R and pandas, read cell by cell."""
 
 import gzip
+import json
 from datetime import date
 from pathlib import Path
 
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 import pytest
+from test_csv_cohort import read as read_cohort
+from test_csv_refusals import refusal
 
 from midrc_ml.cohorts.csv_files import TextTable, read_text_file
 from midrc_ml.errors import TableError
@@ -104,3 +109,59 @@ def test_parquet_types_become_the_text_that_a_person_would_write(tmp_path: Path)
     assert (second["id"], second["value"]) == ("8", "-3")
     assert table.dates == {"day", "moment"}
     assert table.numbers == {"id", "floating_id", "value"}
+
+
+def test_bytes_in_parquet_are_text_in_the_encoding_given(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"id": [b"007", b"S\xc3\xbcd"], "list": [[b"CT", b"SR"], None]})
+    frame.to_parquet(tmp_path / "a.parquet")
+    table = read_text_file(tmp_path, "a.parquet", delimiter=None, encoding="utf-8")
+    assert table.frame["id"].tolist() == ["007", "S\u00fcd"]
+    assert table.frame["list"].tolist() == ['["CT", "SR"]', None]
+    pd.DataFrame({"id": [b"S\xfcd"], "pid": ["A"]}).to_parquet(tmp_path / "b.parquet")
+    table = read_text_file(tmp_path, "b.parquet", delimiter=None, encoding="cp1252")
+    assert table.frame["id"].tolist() == ["S\u00fcd"]
+    table = read_text_file(tmp_path, "b.parquet", delimiter=None, encoding="utf-8")
+    assert table.undecodable == {"id"}
+    assert table.frame["pid"].tolist() == ["A"]
+
+
+@pytest.mark.parametrize(
+    ("index", "ids"),
+    [
+        (pd.RangeIndex(100, 102, name="pid"), ["100", "101"]),  # its numbers are in no column of the file
+        (pd.Index(["007", "008"], name="pid"), ["007", "008"]),
+        (pd.MultiIndex.from_tuples([("A", 1), ("B", 2)], names=["pid", None]), ["A", "B"]),
+    ],
+)
+def test_a_named_index_of_pandas_is_a_column(index: pd.Index, ids: list[str], tmp_path: Path) -> None:
+    pd.DataFrame({"age": [50, 60]}, index=index).to_parquet(tmp_path / "a.parquet")
+    table = read_text_file(tmp_path, "a.parquet", delimiter=None, encoding="utf-8")
+    assert table.frame["pid"].tolist() == ids
+    assert table.columns.count("pid") == 1
+
+
+def test_a_named_index_under_another_name_gets_its_own_back(tmp_path: Path) -> None:
+    """As older writers store it: the column is `__index_level_0__`, and only the metadata know its name."""
+    about = {
+        "index_columns": ["__index_level_0__"],
+        "columns": [{"name": "age", "field_name": "age"}, {"name": "pid", "field_name": "__index_level_0__"}],
+    }
+    table = pyarrow.table({"age": [50, 60], "__index_level_0__": ["007", "008"]})
+    pyarrow.parquet.write_table(table.replace_schema_metadata({"pandas": json.dumps(about)}), tmp_path / "a.parquet")
+    read_again = read_text_file(tmp_path, "a.parquet", delimiter=None, encoding="utf-8")
+    assert read_again.columns == ("age", "pid")
+    assert read_again.frame["pid"].tolist() == ["007", "008"]
+
+
+def test_ids_in_the_index_of_pandas_and_in_bytes_are_found(tmp_path: Path) -> None:
+    pd.DataFrame({"age": [50, 60]}, index=pd.RangeIndex(7, 9, name="pid")).to_parquet(tmp_path / "p.parquet")
+    pd.DataFrame({"acc": [b"S1", b"S2"], "pid": [b"7", b"8"], "pixels": b"\xff\xd8"}).to_parquet(tmp_path / "s.parquet")
+    description = """
+    cases: {file: p.parquet, columns: {case_id: pid, age: age}}
+    studies: {file: s.parquet, columns: {study_id: acc, case_id: pid}}
+    """
+    tables = read_cohort(tmp_path, {}, description)
+    assert sorted(tables.cases["case_id"]) == ["7", "8"]
+    assert dict(zip(tables.studies["study_id"], tables.studies["case_id"], strict=True)) == {"S1": "7", "S2": "8"}
+    told = refusal(tmp_path, {}, description.replace("study_id: acc", "study_id: pixels"))
+    assert "cohort.studies: s.parquet holds bytes that are no utf-8 text in column 'pixels'; write text there" in told

@@ -197,3 +197,10 @@ def test_ids_that_match_in_part_are_counted(tmp_path: Path) -> None:
 )
 def test_what_a_description_lacks_is_told(description: str, words: str, tmp_path: Path) -> None:
     assert words in refusal(tmp_path, {"s.csv": "acc,pid,day,late,d\n1,A,0,9999-12-31,2020-01-01\n"}, description)
+
+
+def test_ids_that_stand_where_words_belong_are_not_shown(tmp_path: Path) -> None:
+    rows = "".join(f"patient-{number}\n" for number in range(40))
+    told = refusal(tmp_path, {"p.csv": f"pid\n{rows}"}, "cases: {file: p.csv, columns: {case_id: pid, sex: pid}}")
+    assert "p.csv: sex (column 'pid'): 40 rows hold one of 40 values that are not known" in told
+    assert "patient-" not in told

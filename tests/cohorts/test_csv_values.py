@@ -151,3 +151,24 @@ def test_unknown_words_are_told_once_each_with_their_count() -> None:
     sentence = unknown_words(cells, cells.notna(), where="a.csv: sex")
     assert "4 rows hold one of 3 values" in sentence
     assert "'w' (2), 'd' (1), 'm' (1)" in sentence
+
+
+def test_of_many_unknown_words_the_five_most_frequent_are_shown() -> None:
+    cells = texts(*(f"word {number}" for number in range(8) for _ in range(number + 1)), *(["m"] * 30))
+    sentence = unknown_words(cells, cells != "m", where="a.csv: sex")
+    assert "36 rows hold one of 8 values that are not known, 'word 7' (8), 'word 6' (7)," in sentence
+    assert sentence.endswith("'word 3' (4), and 3 more")
+
+
+@pytest.mark.parametrize("rows_each", [1, 2])  # a table of patients, and one of two films a patient
+def test_a_column_of_ids_taken_for_words_shows_none_of_them(rows_each: int) -> None:
+    cells = texts(*(f"P{number}" for number in range(60) for _ in range(rows_each)), None)
+    sentence = unknown_words(cells, cells.notna(), where="a.csv: sex (column 'pid')")
+    assert f"{60 * rows_each} rows hold one of 60 values that are not known" in sentence
+    assert "is it the right column?" in sentence
+    assert "P" not in sentence
+
+
+def test_a_few_typing_errors_among_known_words_are_shown() -> None:
+    cells = texts(*(["m"] * 90), "mm", "ml", "fm", "me", "fe", "f.")
+    assert "'f.' (1), 'fe' (1)" in unknown_words(cells, cells != "m", where="a.csv: sex")

@@ -70,6 +70,7 @@ def test_scaled_values_are_the_real_ones() -> None:
         (b"\x00" * 400, "not a readable NIfTI file"),
         (b"", "not a readable NIfTI file"),
     ],
+    ids=["volume", "colours", "cut off", "header alone", "zeros", "empty"],
 )
 def test_what_is_no_film_is_refused_with_the_reason(content: bytes, words: str) -> None:
     with pytest.raises(ImageError, match=words):

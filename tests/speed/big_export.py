@@ -1,4 +1,4 @@
-"""Write a MIDRC export of 200,000 studies and 1,000,000 series, read it, and print seconds and memory.
+"""Write a MIDRC export of 200,000 studies and 1,000,000 series, read, label and split it; seconds and memory.
 
     python tests/speed/big_export.py [FOLDER]
 
@@ -12,16 +12,22 @@ import time
 from collections.abc import Mapping
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pyarrow import csv
 
+from midrc_ml.cohorts.flow import CohortFlow
 from midrc_ml.cohorts.midrc import MidrcCohort
 from midrc_ml.cohorts.reader import Tables
-from midrc_ml.config import shipped_folder
+from midrc_ml.config import instantiated, register, shipped_folder
+from midrc_ml.splits.by_patient import ByPatient
+from midrc_ml.splits.manifest import Manifest
 
 _SITES = np.array(["419639", "10008204", "302028", "10003752", "514382"])
 _PROJECTS = {True: "Open-R1", False: "Open-A1"}  # by whether the site is one of RSNA's
@@ -235,33 +241,78 @@ def _ids(count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def read_big_export(folder: Path) -> Tables:
-    """Read the export with the words that we ship, and print what it took."""
+    """The tables of the export, read with the words that we ship."""
     groups = {group: shipped_folder("configs") / group / "default.yaml" for group in ("discharge", "breathing_support")}
     words = {group: OmegaConf.to_container(OmegaConf.load(path)) for group, path in groups.items()}
+    return MidrcCohort(root=str(folder), synthetic=True, **words).read()
+
+
+def label_and_split(tables: Tables, name: str) -> tuple[Manifest, dict[str, float]]:
+    """The split manifest of the task `name`, and the seconds that labels, split and hash took."""
+    register()
+    with initialize_config_dir(str(shipped_folder("configs")), version_base="1.3"):
+        task = instantiated(OmegaConf.masked_copy(compose("train", overrides=[f"task={name}"]), ["task"]))["task"]
+    seconds, started = {}, time.perf_counter()
+    rows = task.labelled_studies(tables, CohortFlow(origin="big export"), image_files="if any")
+    seconds["labels"] = time.perf_counter() - started
     started = time.perf_counter()
-    tables = MidrcCohort(root=str(folder), synthetic=True, **words).read()
-    seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    counts = ", ".join(f"{len(getattr(tables, name)):,} {name}" for name in ("cases", "studies", "series", "events"))
-    print(f"read {counts} in {seconds:.1f} s, peak {peak:.2f} GiB")
+    manifest = Manifest.of(ByPatient().assign(rows), task.definition)
+    seconds["split"] = time.perf_counter() - started
     started = time.perf_counter()
-    print(f"fingerprint {tables.fingerprint()[:12]} in {time.perf_counter() - started:.1f} s")
-    return tables
+    print(f"  task={name}: {len(rows):,} labelled studies, SHA-256 {manifest.sha256[:12]}")
+    seconds["hash"] = time.perf_counter() - started
+    return manifest, seconds
+
+
+def peer(folder: Path, seconds: Any) -> None:
+    """pandas.read_csv of the same files, every column as text: what a notebook does before its first merge."""
+    started = time.perf_counter()
+    frames = [pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False) for path in sorted(folder.rglob("*.tsv"))]
+    seconds.value = time.perf_counter() - started
+    assert frames
+
+
+def peak_gib() -> float:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help="written if it is not there; a temporary one by default")
     folder = parser.parse_args().folder
+    processes = get_context("spawn")  # of their own, so that their memory does not count
     with tempfile.TemporaryDirectory() as temporary:
         folder = folder or Path(temporary)
         if not any(folder.glob("*.tsv")):
-            # In a process of its own, so that its memory does not count.
             sizes = {"num_cases": 120_000, "num_studies": 200_000, "num_series": 1_000_000, "seed": 0}
-            writer = get_context("spawn").Process(target=write_big_export, args=(folder,), kwargs=sizes)
+            writer = processes.Process(target=write_big_export, args=(folder,), kwargs=sizes)
             writer.start()
             writer.join()
-        read_big_export(folder)
+        started = time.perf_counter()
+        tables = read_big_export(folder)
+        read_s = time.perf_counter() - started
+        counts = ", ".join(
+            f"{len(getattr(tables, name)):,} {name}" for name in ("cases", "studies", "series", "events")
+        )
+        print(f"read {counts} in {read_s:.1f} s, peak {peak_gib():.2f} GiB")
+        for name in ("icu", "covid"):
+            _, seconds = label_and_split(tables, name)
+            parts = ", ".join(f"{what} {value:.1f} s" for what, value in seconds.items())
+            print(
+                f"  {parts}: {read_s + sum(seconds.values()):.1f} s in all (limit 20), "
+                f"peak {peak_gib():.2f} GiB (limit 3)"
+            )
+        started = time.perf_counter()
+        print(f"fingerprint {tables.fingerprint()[:12]} in {time.perf_counter() - started:.1f} s")
+        del tables
+        peer_s = processes.Value("d", 0.0)
+        other = processes.Process(target=peer, args=(folder, peer_s))
+        other.start()
+        other.join()
+        print(
+            f"pandas.read_csv of the same files as text: {peer_s.value:.1f} s; our read is {peer_s.value / read_s:.1f}x"
+        )
 
 
 if __name__ == "__main__":
