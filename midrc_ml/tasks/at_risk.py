@@ -7,9 +7,10 @@ import pandas as pd
 
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.errors import InputError
+from midrc_ml.tables.keys import is_among
 from midrc_ml.tables.schemas import EVENT_KINDS
 from midrc_ml.tasks.decisions import Decision, any_of_row
-from midrc_ml.tasks.stays import at_a_dating_site
+from midrc_ml.tasks.stays import at_a_dating_site, says_died
 
 STILL_OPEN = "the hospital stay is still open"
 OUTCOME_UNKNOWN = "how the hospital stay ended is not recorded"
@@ -108,13 +109,18 @@ def events_after(pairs: pd.DataFrame, *, first_day: int) -> pd.DataFrame:
 
 
 def undated(tables: Tables, rows: pd.DataFrame, kind: str) -> np.ndarray:
-    """Rows whose case had `kind` at a time that nobody wrote down: a record without a day, or the case's flag alone."""
+    """Rows whose case had `kind` at a time that nobody wrote down: a record without a day, or no record of its own.
+
+    The latter is told by the case's flag alone, or, of a death, by how a hospital stay is said to have ended.
+    """
     events = tables.events[tables.events["kind"] == kind]
-    cases = set(events.loc[events["start_day"].isna(), "case_id"])
-    if kind in FLAG_OF:
-        flagged = tables.cases.loc[tables.cases[FLAG_OF[kind]].eq(True), "case_id"]
-        cases |= set(flagged) - set(events["case_id"])
-    return rows["case_id"].isin(cases).to_numpy()
+    told = [tables.cases.loc[tables.cases[FLAG_OF[kind]].eq(True), "case_id"]] if kind in FLAG_OF else []
+    if kind == "death":
+        stays = tables.events[tables.events["kind"] == "hospital_stay"]
+        told.append(stays.loc[says_died(stays["value"]), "case_id"])
+    without_record = [cases[~is_among(cases, events["case_id"])] for cases in told]
+    cases = pd.concat([events.loc[events["start_day"].isna(), "case_id"], *without_record])
+    return is_among(rows["case_id"], cases).to_numpy()
 
 
 def undated_words(kind: str) -> str:

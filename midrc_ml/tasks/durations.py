@@ -20,6 +20,7 @@ from midrc_ml.tasks.decisions import Decision, check_choice, decide, otherwise
 from midrc_ml.tasks.stays import recorded_days, with_stays
 
 NOT_FOLLOWED = "nothing is recorded after the study"
+DEATH_NOT_DATED = "the hospital stay ended in death, of which no day in it is on record"
 
 
 def length_of_stay(
@@ -32,17 +33,19 @@ def length_of_stay(
 ) -> pd.DataFrame:
     """Days in hospital, of the stay that the study lies in (from `lead_days` before admission to discharge).
 
-    A stay that is still open has no length yet: missing.
+    A stay that is still open has no length yet: missing. A film of the day of discharge has 0 days to it.
 
     measure: `remaining` = days from the study to live discharge; `total` = from admission to live discharge.
     competing_event: death in the stay is no discharge: `exclude`; `discharge` = the stay ends with it all the same.
 
     Raises:
-        InputError: a setting that makes no sense.
+        InputError: a setting that makes no sense, or a cohort without deaths where they are to be excluded.
     """
     check_times(lead_days=lead_days)
     check_choice("measure", measure, ("remaining", "total"))
     check_choice("competing_event", competing_event, ("exclude", "discharge"))
+    if competing_event == "exclude":
+        tables.require(["death"], needed_by="label.competing_event=exclude")
     at = with_stays(tables, rows, lead_days=lead_days)
     events = dated_events(tables, at, ["death"])
     death = _death_in_stay(events["death"], at)
@@ -53,10 +56,11 @@ def length_of_stay(
     decisions = not_at_risk(tables, rows, at, events, first_day=0, lead_days=lead_days)
     if competing_event == "exclude":
         decisions.append((died, "excluded", "died in the hospital stay"))
+        decisions.append((at["says_died"].to_numpy(), "missing", DEATH_NOT_DATED))
     decisions.append((np.isnan(end), "missing", STILL_OPEN))
     if competing_event == "exclude":
         decisions.append((~at["outcome_known"].to_numpy(), "missing", OUTCOME_UNKNOWN))
-    decisions.append((otherwise(rows.index), "label", end - since.to_numpy()))
+    decisions.append((otherwise(rows.index), "label", np.maximum(end - since.to_numpy(), 0)))
     return decide(decisions, rows.index)
 
 
@@ -79,13 +83,15 @@ def time_to_event(
     competing_event: death in the stay before the event: `censor` (at the day of death) or `exclude`.
 
     Raises:
-        InputError: a setting that makes no sense.
+        InputError: a setting that makes no sense, or a cohort without deaths where they are to be excluded.
     """
     check_times(first_day=first_day, lead_days=lead_days)
     (kind, *more) = checked_kinds(event)
     if more or kind == "death":
         raise InputError(f"label.event is {event!r}; time_to_event takes one kind of event, and not death")
     check_choice("competing_event", competing_event, ("censor", "exclude"))
+    if competing_event == "exclude":
+        tables.require(["death"], needed_by="label.competing_event=exclude")
     at = with_stays(tables, rows, lead_days=lead_days)
     events = dated_events(tables, at, [kind, "death"])
     found = events_after(events[kind], first_day=first_day)
@@ -100,6 +106,7 @@ def time_to_event(
     if competing_event == "exclude":
         ends_unknown = (~at["outcome_known"] & ~at["is_open"]).to_numpy()
         decisions.append((died, "excluded", f"died in the hospital stay without {kind}"))
+        decisions.append((at["says_died"].to_numpy(), "missing", DEATH_NOT_DATED))
         decisions.append((ends_unknown, "missing", OUTCOME_UNKNOWN))
     decisions.append((~(censored > at["day"].to_numpy()), "missing", NOT_FOLLOWED))
     decisions.append((otherwise(rows.index), "label", 0.0))

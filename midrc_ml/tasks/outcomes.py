@@ -40,9 +40,10 @@ def event_within_horizon(
     At risk is a study inside a recorded hospital stay (from `lead_days` before admission to discharge) of a
     site that dates this event, without the event in that stay before day `first_day` after the study;
     other studies are excluded. 0 needs evidence: the stay is seen to the horizon, or ended in live
-    discharge before it. No stay on record at all, an event that is known to have happened but not when, or a stay
-    that is still open leaves the label missing. In an open stay only what lies before the case's next stay counts;
-    an event in an open stay that precedes the study's own counts as one before the study.
+    discharge before it; for death, so did any later stay that begins by then. No stay on record at all, an event
+    that is known to have happened but not when, or a stay that is still open leaves the label missing. In an open
+    stay only what lies before the case's next stay counts; an event in an open stay that precedes the study's own
+    counts as one before the study.
 
     event: a kind of event, or a list: the first of any of them, at risk is who had none, and 0 needs the evidence
         for all. `death` is death in hospital, in this stay or the next; it can only come after the study, so that
@@ -53,7 +54,7 @@ def event_within_horizon(
     first_day: 1 = an event on the day of the study came before it; 0 = it came after it.
 
     Raises:
-        InputError: a setting that makes no sense.
+        InputError: a setting that makes no sense, or a cohort without deaths where they make a difference.
     """
     check_times(first_day=first_day, lead_days=lead_days, horizon_days=horizon_days)
     kinds = checked_kinds(event)
@@ -61,6 +62,10 @@ def event_within_horizon(
         raise InputError(f"label.competing_event is {competing_event!r}, but death is an event asked for; leave it out")
     competing = competing_event or "negative"
     check_choice("competing_event", competing, ("positive", "negative", "exclude"))
+    if "death" in kinds or competing != "negative":
+        tables.require(
+            ["death"], needed_by=f"label.{'event=death' if 'death' in kinds else f'competing_event={competing}'}"
+        )
     at = with_stays(tables, rows, lead_days=lead_days)
     horizon = (at["day"] + horizon_days).to_numpy()
     events = dated_events(tables, at, dict.fromkeys([*kinds, "death"]))
@@ -89,7 +94,10 @@ def event_within_horizon(
     # Where a death would count as a negative anyway, neither its day nor how the stay ended makes a difference.
     if "death" in kinds or competing != "negative":
         decisions += _how_it_ended(tables, rows, at)
-    decisions += [(at["is_open"].to_numpy(), "missing", STILL_OPEN), (otherwise(rows.index), "label", 0.0)]
+    decisions.append((at["is_open"].to_numpy(), "missing", STILL_OPEN))
+    if "death" in kinds:
+        decisions += _readmission(tables, at, horizon)
+    decisions.append((otherwise(rows.index), "label", 0.0))
     return decide(decisions, rows.index)
 
 
@@ -97,6 +105,24 @@ def _how_it_ended(tables: Tables, rows: pd.DataFrame, at: pd.DataFrame) -> list[
     return [
         (undated(tables, rows, "death"), "missing", undated_words("death")),
         ((~at["outcome_known"] & ~at["is_open"]).to_numpy(), "missing", OUTCOME_UNKNOWN),
+    ]
+
+
+def _readmission(tables: Tables, at: pd.DataFrame, horizon: np.ndarray) -> list[Decision]:
+    """Decisions on the rows whose case may have died in a later stay that begins by the horizon.
+
+    Who is seen alive after such a stay did not die in it, and who is seen alive at the horizon in none.
+    """
+    stays = hospital_stays(tables.events)[["case_id", "start", "end", "is_open", "outcome_known"]]
+    pairs = at[["row", "case_id", "end", "alive_until"]].merge(stays, on="case_id", suffixes=("", "_later"))
+    until = horizon[pairs["row"]]
+    begins = (pairs["start"] > pairs["end"]) & (pairs["start"] <= until) & (pairs["alive_until"] < until)
+    is_open = begins & pairs["is_open"] & (pairs["alive_until"] < pairs["end_later"])
+    not_seen = np.floor(pairs["alive_until"]) <= np.floor(pairs["end_later"])
+    unknown = begins & ~pairs["is_open"] & ~pairs["outcome_known"] & not_seen
+    return [
+        (any_of_row(pairs["row"], is_open, len(at)), "missing", STILL_OPEN),
+        (any_of_row(pairs["row"], unknown, len(at)), "missing", OUTCOME_UNKNOWN),
     ]
 
 

@@ -4,8 +4,11 @@ import numpy as np
 import pandas as pd
 
 from midrc_ml.cohorts.reader import Tables
+from midrc_ml.tables.keys import is_among
 
-STAY_COLUMNS = ("start", "end", "is_open", "seen_until", "look_back", "outcome_known")
+STAY_COLUMNS = ("start", "end", "is_open", "seen_until", "look_back", "outcome_known", "says_died")
+# How a stay that ended in death is said to have ended, in any case of letters.
+DEATH_WORDS = ("deceased", "died", "expired", "dead", "death")
 # What shows that a patient was alive on its day. A test or a laboratory value may be dated after a death.
 _OF_THE_LIVING = ("hospital_stay", "icu_stay", "ventilation", "death", "study")
 
@@ -23,13 +26,16 @@ def hospital_stays(events: pd.DataFrame) -> pd.DataFrame:
         seen_until: the last day that the case is known to be there; equal to `end` where the stay is not open.
         look_back: the start of the unbroken line of open stays before it, which may be the same stay; else its own.
         outcome_known: a last row says how it ended.
+        says_died: a row of it says that it ended in death (`says_died`).
     """
     rows = events.loc[events["kind"] == "hospital_stay", ["case_id", "start_day", "end_day", "value"]]
     rows = rows.dropna(subset="start_day")
     # Whole numbers are sorted and compared much faster than names.
     rows["case"] = pd.factorize(rows["case_id"], sort=True)[0]
-    lasts = (rows["end_day"] > rows["start_day"]).groupby([rows["case"], np.floor(rows["start_day"])])
-    rows = rows[~(rows["end_day"].isna() & lasts.transform("any"))]
+    rows["lasts"], rows["died"] = rows["end_day"] > rows["start_day"], says_died(rows["value"])
+    same_day = rows.groupby([rows["case"], np.floor(rows["start_day"])])
+    rows["died"] = same_day["died"].transform("any")
+    rows = rows[~(rows["end_day"].isna() & same_day["lasts"].transform("any"))]
     rows["seen"] = rows["end_day"].fillna(rows["start_day"])
     rows = rows.sort_values(["case", "start_day", "seen"])
 
@@ -55,16 +61,23 @@ def hospital_stays(events: pd.DataFrame) -> pd.DataFrame:
             "seen_until": seen_until,
             "look_back": start[at[line]][np.cumsum(~after_open) - 1],
             "outcome_known": np.isin(np.arange(len(at)), stay[tells]) & ~is_open,
+            "says_died": np.isin(np.arange(len(at)), stay[rows["died"].to_numpy()]),
         }
     )
+
+
+def says_died(values: pd.Series) -> pd.Series:
+    """Whether each `value` of a hospital stay is one of `DEATH_WORDS`."""
+    words = [word for word in values.dropna().unique() if word.strip().casefold() in DEATH_WORDS]
+    return is_among(values, pd.Series(words, dtype="str"))
 
 
 def with_stays(tables: Tables, rows: pd.DataFrame, *, lead_days: float) -> pd.DataFrame:
     """One line per row, in the order of `rows`: its number `row`, case_id, day, has_stay, and the columns of its stay.
 
     The stay of a row is the one that is known to hold its day; else one that begins within `lead_days` after it;
-    else an open one that may hold it; else none (missing). has_stay: the case has any. outcome_known is also true
-    where the case is seen alive after the end of the stay.
+    else an open one that may hold it; else none (missing). A stay in whole days holds the last of them to its end.
+    has_stay: the case has any. outcome_known is also true where the case is seen alive after the end of the stay.
     """
     stays = hospital_stays(tables.events)
     numbered = pd.DataFrame(
@@ -73,15 +86,19 @@ def with_stays(tables: Tables, rows: pd.DataFrame, *, lead_days: float) -> pd.Da
     pairs = numbered.merge(stays, on="case_id")
     ahead = (pairs["start"] > pairs["day"]) & (pairs["day"] >= pairs["start"] - lead_days)
     surely = (pairs["start"] <= pairs["day"]) & (pairs["day"] <= pairs["seen_until"])
+    # A date says nothing of the hour: a film with a time of day may have been taken any hour before the discharge.
+    in_whole_days = (pairs["start"] % 1 == 0) & (pairs["seen_until"] % 1 == 0)
+    last_day = in_whole_days & (np.floor(pairs["day"]) == pairs["seen_until"])
     perhaps = pairs["is_open"] & (pairs["start"] <= pairs["day"]) & (pairs["day"] < pairs["end"])
-    pairs["rank"] = np.select([surely, ahead, perhaps], [0, 1, 2], 3)
-    chosen = pairs[pairs["rank"] < 3].sort_values(["row", "rank", "start"]).drop_duplicates("row").set_index("row")
+    pairs["rank"] = np.select([surely, last_day, ahead, perhaps], [0, 1, 2, 3], 4)
+    chosen = pairs[pairs["rank"] < 4].sort_values(["row", "rank", "start"]).drop_duplicates("row").set_index("row")
     at = numbered.join(chosen[list(STAY_COLUMNS)], on="row")
     days = recorded_days(tables)
-    alive = at["case_id"].map(days[days["kind"].isin(_OF_THE_LIVING)].groupby("case_id")["day"].max())
+    alive = at["case_id"].map(days[is_among(days["kind"], pd.Series(_OF_THE_LIVING))].groupby("case_id")["day"].max())
     return at.assign(
         has_stay=at["row"].isin(pairs["row"]),
         is_open=at["is_open"].eq(True),
+        says_died=at["says_died"].eq(True),
         outcome_known=at["outcome_known"].eq(True)
         | (~at["is_open"].eq(True) & (np.floor(alive) > np.floor(at["end"]))),
         alive_until=alive,

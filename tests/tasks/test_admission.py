@@ -1,5 +1,21 @@
+from collections.abc import Callable
+
 import pytest
-from timelines import STILL_OPEN, covid_test, death, open_stay, stay, studies_on, tables_of, told, wrong
+from timelines import (
+    DEATH_UNDATED,
+    STILL_OPEN,
+    covid_test,
+    death,
+    icu,
+    open_stay,
+    stay,
+    studies_on,
+    tables_of,
+    told,
+    ventilation,
+    without,
+    wrong,
+)
 
 from midrc_ml.errors import InputError
 from midrc_ml.tasks.admission import admission_within_horizon
@@ -81,8 +97,58 @@ def test_death_without_admission_counts_as_the_setting_says(competing_event: str
 def test_a_death_without_a_day_may_have_come_before_the_horizon() -> None:
     events = [stay(-9, -5), death(None)]
     followed = [*events, covid_test(17, "Negative")]
-    undated = "missing: death without a usable day on record"
-    assert wrong(admission_within_horizon, (events, 3, undated), (followed, 3, 0.0), horizon_days=14) == []
+    said = [stay(-9, -5, "Expired")]
+    lines = [(events, 3, DEATH_UNDATED), (followed, 3, 0.0), (said, 3, DEATH_UNDATED)]
+    assert wrong(admission_within_horizon, *lines, horizon_days=14) == []
+
+
+@pytest.mark.parametrize("competing_event", ["positive", "exclude"])
+def test_a_cohort_without_deaths_is_refused_where_they_make_a_difference(competing_event: str) -> None:
+    settings = {"horizon_days": 14, "competing_event": competing_event}
+    with pytest.raises(InputError, match=rf"label\.competing_event={competing_event} needs death \(no file holds it\)"):
+        admission_within_horizon(without("death"), ONE_ROW, **settings)
+    answers = admission_within_horizon(without("death"), ONE_ROW, horizon_days=14, competing_event="negative")
+    assert told(answers) == ["missing: the site dates no hospital_stay"]
+
+
+UNRECORDED = "missing: intensive care or ventilation without a hospital stay on record"
+
+
+@pytest.mark.parametrize("care", [icu, ventilation])
+def test_intensive_care_that_lies_in_no_stay_shows_that_a_stay_is_not_on_record(care: Callable[..., dict]) -> None:
+    # Stays before and long after, followed beyond the horizon: without the care each of these is a 0.
+    known = [stay(-9, -5), stay(100, 105)]
+    lines = [
+        ([*known], 5, 0.0),
+        ([*known, care(8, 9)], 5, UNRECORDED),
+        ([*known, care(19, 30)], 5, UNRECORDED),
+        ([*known, care(19.5, 30)], 5, 0.0),
+        ([*known, care(8, None)], 5, UNRECORDED),
+        # On the day of the film, by whole days.
+        ([*known, care(4, 9)], 5, UNRECORDED),
+        ([*known, care(4, 5)], 5.5, UNRECORDED),
+        ([*known, care(5, 5)], 5, UNRECORDED),
+        ([*known, care(3, 4)], 5, 0.0),
+        # Without an end it may go on until the next stay.
+        ([*known, care(2, None)], 5, UNRECORDED),
+        ([*known, care(2, None), stay(3, 4)], 5, 0.0),
+        ([*known, care(-20, None)], 5, 0.0),
+        # Part of a stay, or of one that begins the day after.
+        ([*known, care(-7, -6)], 5, 0.0),
+        ([*known, care(-12, -9)], 5, 0.0),
+        ([*known, care(-10, None)], 5, 0.0),
+        ([*known, stay(8, 9), care(7, 8)], 5, 1.0),
+        ([*known, stay(8, 9), care(7, None)], 5, 1.0),
+        ([*known, stay(8, 9), care(7, None)], 7, 1.0),
+        # An admission on record is one, whatever is missing of another; who is in intensive care is not at risk.
+        ([*known, stay(8, 9), care(12, 13)], 5, 1.0),
+        ([*known, stay(8, 9), care(4, 6)], 5, UNRECORDED),
+        # It goes before a death "without admission".
+        ([*known[:1], care(8, 9), death(9)], 5, UNRECORDED),
+    ]
+    assert wrong(admission_within_horizon, *lines, horizon_days=14) == []
+    later_that_day = [([*known, care(5, 9)], 5, UNRECORDED), ([stay(5, 8), care(5, 6)], 5, 1.0)]
+    assert wrong(admission_within_horizon, *later_that_day, horizon_days=14, first_day=0) == []
 
 
 NO_TABLES, ONE_ROW = tables_of(), studies_on(3)

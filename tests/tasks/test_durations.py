@@ -17,6 +17,7 @@ from timelines import (
     stay,
     studies_on,
     tables_of,
+    without,
     wrong,
 )
 
@@ -25,6 +26,7 @@ from midrc_ml.tasks.durations import length_of_stay, time_to_event
 
 time_to_icu = partial(time_to_event, event="icu_stay")
 NOT_FOLLOWED = "missing: nothing is recorded after the study"
+DEATH_NOT_DATED = "missing: the hospital stay ended in death, of which no day in it is on record"
 DIED = "excluded: died in the hospital stay"
 UNDATED = "missing: icu_stay without a usable day on record"
 
@@ -35,6 +37,7 @@ def test_the_length_is_from_the_film_to_live_discharge_or_from_admission() -> No
         ([stay(0, 10)], 10, 0.0, 10.0),
         ([stay(0, 10)], -1, 11.0, 10.0),
         ([stay(0, 10)], 3.5, 6.5, 10.0),
+        ([stay(0, 10)], 10.5, 0.0, 10.0),
         ([stay(0, 5, "Short Term Hospital"), stay(5, 10)], 3, 7.0, 10.0),
         ([stay(0, 10), stay(20, 22)], 20, 2.0, 2.0),
         ([stay(0, 10)], 11, OUTSIDE, OUTSIDE),
@@ -69,6 +72,31 @@ def test_death_in_the_stay_is_no_discharge_unless_the_setting_says_so(competing_
         ([stay(0, 10), stay(20, 22, "Deceased"), death(22)], 3, 7.0),
     ]
     assert wrong(length_of_stay, *lines, competing_event=competing_event) == []
+
+
+@pytest.mark.parametrize("word", ["Deceased", "died", "EXPIRED", "dead", "Death"])
+def test_a_stay_that_says_died_is_no_live_discharge_without_a_death_on_record(word: str) -> None:
+    lines = [
+        ([stay(0, 10, word)], 3, DEATH_NOT_DATED, 7.0),
+        ([stay(0, None, word)], 3, DEATH_NOT_DATED, STILL_OPEN),
+        ([stay(0, 10, word), stay(20, 22)], 3, DEATH_NOT_DATED, 7.0),
+        ([stay(0, 10, word), death(None)], 3, DEATH_NOT_DATED, 7.0),
+        ([stay(0, 10, word), death(12)], 3, DEATH_NOT_DATED, 7.0),
+        ([stay(0, 10, word), death(10)], 3, DIED, 7.0),
+        # The death is of the other stay.
+        ([stay(0, 10), stay(20, 22, word)], 3, 7.0, 7.0),
+        ([stay(0, 10), death(None)], 3, 7.0, 7.0),
+    ]
+    for competing_event, column in (("exclude", 2), ("discharge", 3)):
+        answers = ((line[0], line[1], line[column]) for line in lines)
+        assert wrong(length_of_stay, *answers, competing_event=competing_event) == []
+
+
+def test_a_cohort_without_deaths_is_refused_where_they_are_excluded() -> None:
+    for rule, other in ((length_of_stay, "discharge"), (time_to_icu, "censor")):
+        with pytest.raises(InputError, match=r"label\.competing_event=exclude needs death \(no file holds it\)"):
+            rule(without("death"), ONE_ROW, competing_event="exclude")
+        assert rule(without("death"), ONE_ROW, competing_event=other)["missing"].notna().all()
 
 
 def wrong_times(*lines: tuple[list[dict], float, float | str, float], **settings: object) -> list[str]:
@@ -157,6 +185,8 @@ def test_death_in_the_stay_censors_or_excludes_as_the_setting_says(competing_eve
         ([stay(0, 10, "Deceased"), death(10)], 3, *either(7, died)),
         ([open_stay(0), death(9)], 3, *either(6, died)),
         ([stay(0, 10, None)], 3, *either(7, ENDED_UNKNOWN)),
+        ([stay(0, 10, "Expired")], 3, *either(7, DEATH_NOT_DATED)),
+        ([stay(0, 10, "Expired"), icu(5)], 3, 1.0, 2),
         ([stay(0, 10, "Deceased"), icu(5), death(10)], 3, 1.0, 2),
         ([stay(0, 10), death(12)], 3, 0.0, 7),
     ]

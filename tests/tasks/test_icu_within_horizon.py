@@ -6,6 +6,7 @@ import pytest
 from timelines import (
     BEFORE,
     DATED_THERE,
+    DEATH_UNDATED,
     ENDED_UNKNOWN,
     ON_OR_BEFORE,
     OUTSIDE,
@@ -17,6 +18,7 @@ from timelines import (
     studies_on,
     tables_of,
     told,
+    without,
     wrong,
 )
 
@@ -28,7 +30,7 @@ UNDATED = "missing: icu_stay without a usable day on record"
 
 
 def test_at_risk_is_a_study_from_one_day_before_admission_to_discharge() -> None:
-    days = [(0, 0.0), (5, 0.0), (30, 0.0), (30.5, OUTSIDE), (31, OUTSIDE), (-1, 0.0), (-1.5, OUTSIDE), (-2, OUTSIDE)]
+    days = [(0, 0.0), (5, 0.0), (30, 0.0), (30.5, 0.0), (31, OUTSIDE), (-1, 0.0), (-1.5, OUTSIDE), (-2, OUTSIDE)]
     assert wrong(rule, *(([stay(0, 30)], day, expected) for day, expected in days)) == []
 
 
@@ -123,15 +125,26 @@ def test_a_stay_whose_end_is_not_told_is_a_negative_only_if_a_death_would_be_one
     competing_event: str,
 ) -> None:
     unknown = 0.0 if competing_event == "negative" else ENDED_UNKNOWN
-    undated = 0.0 if competing_event == "negative" else "missing: death without a usable day on record"
+    undated = 0.0 if competing_event == "negative" else DEATH_UNDATED
     lines = [
         ([stay(0, 8, None)], 3, unknown),
         ([stay(0, 17, None)], 3, 0.0),
         ([stay(0, 8, None), stay(90, 95)], 3, 0.0),  # seen alive later
         ([stay(0, 8), death(None)], 3, undated),
         ([stay(0, 17), death(None)], 3, 0.0),
+        ([stay(0, 8, "Expired")], 3, undated),
+        ([stay(0, 17, "Expired")], 3, 0.0),
+        ([stay(0, 8, "Expired"), icu(5)], 3, 1.0),
     ]
     assert wrong(rule, *lines, competing_event=competing_event) == []
+
+
+@pytest.mark.parametrize("competing_event", ["positive", "exclude"])
+def test_a_cohort_without_deaths_is_refused_where_they_make_a_difference(competing_event: str) -> None:
+    words = rf"label\.competing_event={competing_event} needs death \(no file holds it\)"
+    with pytest.raises(InputError, match=words):
+        rule(without("death"), ONE_ROW, competing_event=competing_event)
+    assert told(rule(without("death"), ONE_ROW)) == ["missing: the site dates no icu_stay"]
 
 
 @pytest.mark.parametrize(

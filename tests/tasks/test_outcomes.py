@@ -5,9 +5,11 @@ from functools import partial
 import pytest
 from timelines import (
     DATED_THERE,
+    DEATH_UNDATED,
     ENDED_UNKNOWN,
     OUTSIDE,
     STILL_OPEN,
+    covid_test,
     death,
     icu,
     open_stay,
@@ -16,14 +18,15 @@ from timelines import (
     tables_of,
     told,
     ventilation,
+    without,
     wrong,
 )
 
+from midrc_ml.errors import InputError
 from midrc_ml.tasks.outcomes import event_within_horizon
 
 mortality = partial(event_within_horizon, event="death", horizon_days=14)
 deterioration = partial(event_within_horizon, event=["icu_stay", "ventilation", "death"], horizon_days=14)
-DEATH_UNDATED = "missing: death without a usable day on record"
 VENTILATED = "excluded: not at risk: ventilation began on or before the day of the study"
 
 
@@ -73,7 +76,7 @@ def test_death_in_hospital_is_a_negative_after_live_discharge_or_in_a_stay_beyon
         ([stay(0, 16.5, None)], 3, ENDED_UNKNOWN),
         ([], 3, "missing: no hospital stay on record"),
         ([stay(0, 8)], 9, OUTSIDE),
-        ([stay(0, 8, "Deceased"), death(8)], 8.5, OUTSIDE),
+        ([stay(0, 8, "Deceased"), death(8)], 9, OUTSIDE),
     ]
     assert wrong(mortality, *lines) == []
 
@@ -116,6 +119,66 @@ def test_a_death_without_a_day_forbids_a_negative_unless_the_patient_is_seen_at_
     events = [stay(0, 8, of="a"), stay(0, 8, of="b")]
     rows = studies_on(3, 3).assign(case_id=["a", "b"])
     assert told(mortality(tables_of(*events, cases=cases), rows)) == [DEATH_UNDATED, 0.0]
+
+
+@pytest.mark.parametrize("word", ["Deceased", "died", "EXPIRED", "dead", "Death"])
+def test_a_stay_that_says_died_without_a_death_on_record_is_no_live_discharge(word: str) -> None:
+    lines = [
+        ([stay(0, 8, word)], 3, DEATH_UNDATED),
+        ([stay(0, None, word)], 3, DEATH_UNDATED),
+        ([stay(0, 8), stay(12, 15, word)], 3, DEATH_UNDATED),
+        # Alive at the horizon.
+        ([stay(0, 17, word)], 3, 0.0),
+        ([stay(0, 8), stay(12, 17, word)], 3, 0.0),
+        ([stay(0, 8), stay(30, 35, word)], 3, 0.0),
+        # The day of death is on record.
+        ([stay(0, 8, word), death(8)], 3, 1.0),
+    ]
+    assert wrong(mortality, *lines) == []
+    assert wrong(deterioration, ([stay(0, 8, word)], 3, DEATH_UNDATED), ([stay(0, 8, word), icu(5)], 3, 1.0)) == []
+
+
+@pytest.mark.parametrize("rule", [mortality, deterioration])
+def test_a_later_stay_in_the_horizon_whose_end_is_not_known_forbids_a_negative(rule: partial) -> None:
+    home = stay(0, 5)
+    lines = [
+        ([home, open_stay(8)], 3, STILL_OPEN),
+        ([home, stay(6, 10, None)], 3, ENDED_UNKNOWN),
+        ([home, stay(6, 10)], 3, 0.0),
+        ([home, stay(6, 10), open_stay(12)], 3, STILL_OPEN),
+        # From after the end of the stay to the last day of the horizon, 17.
+        ([home, open_stay(16.9)], 3, STILL_OPEN),
+        ([home, open_stay(18)], 3, 0.0),
+        ([home, stay(6, 16.5, None)], 3, ENDED_UNKNOWN),
+        ([home, stay(6, 17, None)], 3, 0.0),
+        ([home, stay(6, 30, None)], 3, 0.0),
+        # Alive at the horizon.
+        ([home, open_stay(8), stay(20, 21)], 3, 0.0),
+        ([home, open_stay(8), icu(10, 17)], 3, 0.0 if rule is mortality else 1.0),
+        ([home, stay(6, 10, None), stay(40, 41)], 3, 0.0),
+        ([home, stay(6, 10, None), death(18)], 3, 0.0),
+        # Alive after that stay, and nothing is open after it.
+        ([home, stay(6, 10, None), stay(12, 14)], 3, 0.0),
+        ([home, open_stay(8), stay(12, 14)], 3, 0.0),
+        ([home, open_stay(8), stay(12, 14, None)], 3, ENDED_UNKNOWN),
+        ([home, open_stay(8), covid_test(12, "Negative")], 3, STILL_OPEN),
+        ([home, open_stay(8), death(12)], 3, 1.0),
+        # Asked of the later stay itself, the earlier one makes no difference.
+        ([open_stay(0), stay(20, 30)], 21, 0.0),
+        ([stay(0, 5, None), stay(20, 30)], 21, 0.0),
+    ]
+    assert wrong(rule, *lines) == []
+
+
+def test_a_cohort_without_deaths_is_refused_where_death_is_asked_for() -> None:
+    for rule in (mortality, deterioration):
+        with pytest.raises(InputError, match=r"label\.event=death needs death \(no file holds it\)"):
+            rule(without("death"), studies_on(3))
+
+
+def test_a_film_after_the_hour_of_discharge_is_of_its_day() -> None:
+    lines = [([stay(0, 20)], 20.5, 0.0), (died(20), 20.5, 1.0), ([stay(0, 20, None)], 20.5, ENDED_UNKNOWN)]
+    assert wrong(mortality, *lines, ([stay(0, 20)], 21, OUTSIDE)) == []
 
 
 def test_deterioration_is_the_first_of_intensive_care_ventilation_and_death() -> None:

@@ -23,6 +23,12 @@ ON_OR_BEFORE = "excluded: not at risk: icu_stay began on or before the day of th
 BEFORE = "excluded: not at risk: icu_stay began before the day of the study"
 STILL_OPEN = "missing: the hospital stay is still open"
 ENDED_UNKNOWN = "missing: how the hospital stay ended is not recorded"
+DEATH_UNDATED = "missing: death without a usable day on record"
+
+
+def without(kind: str) -> Tables:
+    """A cohort that holds no events of this kind."""
+    return replace(NOTHING, absent={kind: "no file holds it"})
 
 
 def stay(start: float | None, end: float | None, how: str | None = "Home or Self Care", of: str = "c") -> dict:
