@@ -63,9 +63,8 @@ def event_within_horizon(
     competing = competing_event or "negative"
     check_choice("competing_event", competing, ("positive", "negative", "exclude"))
     if "death" in kinds or competing != "negative":
-        tables.require(
-            ["death"], needed_by=f"label.{'event=death' if 'death' in kinds else f'competing_event={competing}'}"
-        )
+        setting = "event=death" if "death" in kinds else f"competing_event={competing}"
+        tables.require(["death"], needed_by=f"label.{setting}")
     at = with_stays(tables, rows, lead_days=lead_days)
     horizon = (at["day"] + horizon_days).to_numpy()
     events = dated_events(tables, at, dict.fromkeys([*kinds, "death"]))
