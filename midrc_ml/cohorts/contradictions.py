@@ -1,6 +1,7 @@
 """What cannot be true of one person: refused with its counts, or left out by a named rule.
 
-Each case has its own timeline, so that days are compared within a case and only sex between the cases of a patient.
+Each case has its own timeline, so that days are compared within a case; between the cases of a patient only sex and
+what was ever true are.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,12 +13,14 @@ import pandas as pd
 
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.errors import InputError, TableError
+from midrc_ml.tables.schemas import CASE_FLAGS
 
 ContradictionRule = Literal["refuse", "leave_out"]
 
 _LONGEST_YEAR = 366
-_OLDEST = 125  # years; of a person over 89 nothing more is known
 # What a person must be alive for; a diagnosis may be coded, and a result come in, long after.
+# Of a whole life, so that it cannot be true and false of one person; to have died may be, in one hospital and another.
+_EVER = tuple(flag for flag in CASE_FLAGS if flag.endswith("_ever"))
 _NEEDS_LIFE = ("covid_test", "hospital_stay", "icu_stay", "ventilation", "laboratory")
 
 
@@ -43,7 +46,8 @@ def check_rule(rule: str) -> None:
 def settle_contradictions(tables: Tables, *, rule: ContradictionRule, found: Iterable[Contradiction] = ()) -> Tables:
     """`tables` without contradictions, where the rule is to leave such cases out, with a note for each kind.
 
-    Looked for are: a patient both Female and Male; a death, event or study before birth; a death before the index
+    Looked for are: a patient both Female and Male, or by one case ever ill, in intensive care or ventilated and by
+    another never; a death, event or study before birth; a death before the index
     event of its case; tests, stays and studies more than a day after death; deaths of one case on different days.
     found: contradictions that the reader saw itself, in rows that the tables no longer hold.
 
@@ -84,6 +88,13 @@ def _in_tables(tables: Tables) -> Iterator[Contradiction]:
     if len(both):
         of_both = cases.loc[cases["patient_id"].isin(both), "case_id"]
         yield Contradiction(len(both), "patients are Female in one row and Male in another", frozenset(of_both))
+    for flag in _EVER:
+        states = cases.dropna(subset=flag).groupby("patient_id")[flag].nunique()
+        both = states.index[states > 1]
+        of_both = cases.loc[cases["patient_id"].isin(both), "case_id"]
+        yield Contradiction(
+            len(both), f"patients have {flag} true in one case and false in another", frozenset(of_both)
+        )
     deaths = events[(events["kind"] == "death") & events["start_day"].notna()]
     others = events[events["kind"] != "death"]
     first_day = others[["start_day", "end_day"]].min(axis=1)
@@ -112,8 +123,11 @@ def _in_tables(tables: Tables) -> Iterator[Contradiction]:
 
 
 def _earliest_birth(cases: pd.DataFrame) -> pd.Series:
-    """The first day on which a case can have been born, by case_id: its age at the index event is in whole years."""
-    age = cases["age"].mask(cases["age_over_89"].fillna(False).astype(bool), _OLDEST)
+    """The first day on which a case can have been born, by case_id, where it can be said.
+
+    The age at the index event is in whole years; of a person over 89 it is not known.
+    """
+    age = cases["age"].mask(cases["age_over_89"].fillna(False).astype(bool))
     return pd.Series(-(age + 1) * _LONGEST_YEAR).set_axis(cases["case_id"])
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 from midrc_ml.cohorts.contradictions import Contradiction, check_rule, settle_contradictions
 from midrc_ml.cohorts.discharge import DischargeWords
 from midrc_ml.cohorts.midrc_breathing import BreathingWords
-from midrc_ml.cohorts.midrc_cases import one_study_each, read_cases, study_copies
-from midrc_ml.cohorts.midrc_events import read_events
+from midrc_ml.cohorts.midrc_cases import note_odd_ages, one_study_each, read_cases, study_copies
+from midrc_ml.cohorts.midrc_events import event_cases, read_events
 from midrc_ml.cohorts.midrc_files import Export, read_export
 from midrc_ml.cohorts.midrc_lists import sorted_by
 from midrc_ml.cohorts.midrc_nodes import SERIES_NODES, SUPPLIED_BY
@@ -80,12 +80,13 @@ class MidrcCohort:
         cases = copies = studies = readings = None
         groups: list[tuple[str, ...]] = list(aliases)
         if "case" in export.nodes:
-            cases, contradictory = read_cases(export.nodes["case"], ranks)
+            cases, contradictory = read_cases(export.nodes["case"], ranks, notes)
             found += contradictory
         known = cases["case_id"] if cases is not None else pd.Series([], dtype="str")
         if "imaging_study" in export.nodes:
             copies, named_together = study_copies(export.nodes["imaging_study"], known, ranks, notes)
             groups += named_together
+        groups += event_cases(export, known, notes)
         series = series_rows(export, copies, notes)
         differently: frozenset[str] = frozenset()
         if "annotation" in export.nodes:
@@ -100,9 +101,10 @@ class MidrcCohort:
             empty = pd.DataFrame({"case_id": pd.Series(dtype="str")})
             studies, contradictory = one_study_each(copies, empty if cases is None else cases, differently, notes)
             found += contradictory
+            if cases is not None:
+                note_odd_ages(cases, studies, notes)
         events = read_events(export, cases, copies, discharge=discharge, breathing=breathing, notes=notes)
-        if series is not None or copies is not None:
-            series = with_files(series, copies, root, self.cache_dir, notes)
+        series = with_files(series, copies, root, self.cache_dir, notes)
         given = {"cases": cases, "studies": studies, "series": series, "events": events, "readings": readings}
         absent = _absent(export, series)
         tables = Tables.checked(

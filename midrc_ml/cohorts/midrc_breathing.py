@@ -9,6 +9,8 @@ from midrc_ml.cohorts.midrc_lists import per_distinct
 from midrc_ml.errors import InputError
 
 INVASIVE, NONINVASIVE = "invasive", "noninvasive"
+# Texts that may say that there was none, or no longer: "Not intubated", "off ventilator".
+_NEGATION = re.compile(r"\b(?:no|not|never|without|denies|denied|declined|refused|off|none|extubated|extubation)\b")
 
 
 class BreathingWords:
@@ -30,10 +32,12 @@ class BreathingWords:
         self._patterns = {name: _pattern([str(word) for word in given]) for name, given in lists.items()}
 
     def kinds(self, texts: pd.Series) -> pd.Series:
-        """`invasive` or `noninvasive` for each text; missing where it is blank, says both, or neither."""
+        """`invasive` or `noninvasive` for each text; missing where it is blank, negated, says both, or neither."""
         return per_distinct(texts, self._kind)
 
     def _kind(self, text: str) -> str | None:
+        if _NEGATION.search(_plain(text)):
+            return None
         # What is taken out as non-invasive cannot count again: "non-invasive mechanical ventilation".
         rest, is_noninvasive = self._patterns[NONINVASIVE].subn(" ", _plain(text))
         is_invasive = self._patterns[INVASIVE].search(rest) is not None

@@ -6,21 +6,27 @@ from collections.abc import Mapping
 import pandas as pd
 
 from midrc_ml.cohorts.contradictions import Contradiction
-from midrc_ml.cohorts.midrc_lists import first_item, has_several, joined, per_distinct
-from midrc_ml.cohorts.midrc_patients import site_of
+from midrc_ml.cohorts.midrc_lists import joined, per_distinct
+from midrc_ml.cohorts.midrc_patients import one_case_each, site_of
 from midrc_ml.tables.checks import parse_list
-from midrc_ml.tables.keys import is_among
 from midrc_ml.tables.schemas import AGE_OVER_89, CASE_FLAGS
 
 _BATCH_DATE = re.compile(r"(\d{8})$")
 _NOT_REPORTED = "Not Reported"
 _YEARS_APART = 1.0  # copies in two projects may have been dated differently: 76.00 and 75.76 were seen
+_DAYS_IN_YEAR = 365.25
+_YEARS_OFF = 2.0  # whole years at both ends, and a study without a day
 _ANSWERS = ("sex", "race", "ethnicity")
 
 
-def read_cases(node: pd.DataFrame, ranks: Mapping[str, int]) -> tuple[pd.DataFrame, list[Contradiction]]:
+def read_cases(
+    node: pd.DataFrame, ranks: Mapping[str, int], notes: list[str]
+) -> tuple[pd.DataFrame, list[Contradiction]]:
     """The cases table without patients, and the cases whose copies in several projects contradict each other."""
     over_89 = node["age_at_index_gt89"] == "Yes"
+    both = int((over_89 & (node["age_at_index"] < AGE_OVER_89 - 1)).sum())
+    if both:
+        notes.append(f"case: {both} rows have an age below 89 and are marked as over 89; the mark is believed")
     copies = pd.DataFrame(
         {
             "case_id": node["submitter_id"],
@@ -55,6 +61,19 @@ def read_cases(node: pd.DataFrame, ranks: Mapping[str, int]) -> tuple[pd.DataFra
     return cases, [Contradiction(len(wrong), what, frozenset(wrong))]
 
 
+def note_odd_ages(cases: pd.DataFrame, studies: pd.DataFrame, notes: list[str]) -> None:
+    """Count the studies whose age is not that of their case plus the days between; none is changed."""
+    of_case = cases.set_index("case_id")[["age", "age_over_89"]].reindex(studies["case_id"]).set_axis(studies.index)
+    apart = studies["age"] - (of_case["age"] + studies["day"].fillna(0) / _DAYS_IN_YEAR)
+    apart = apart.mask(of_case["age_over_89"].eq(True) | (studies["age"] >= AGE_OVER_89))
+    odd = int((apart.abs() > _YEARS_OFF).sum())
+    if odd:
+        notes.append(
+            f"imaging_study: {odd} studies have an age_at_imaging more than {_YEARS_OFF:g} years from their case's "
+            f"age_at_index and the days between; both are kept as they are"
+        )
+
+
 def study_copies(
     node: pd.DataFrame, known_cases: pd.Series, ranks: Mapping[str, int], notes: list[str]
 ) -> tuple[pd.DataFrame, list[tuple[str, ...]]]:
@@ -64,24 +83,7 @@ def study_copies(
     names several cases is under the first one that `known_cases` holds; copies of a study stand in the order of
     `ranks`.
     """
-    named = node["case_ids"]
-    several = has_several(named)
-    known = set(known_cases) if several.any() else set()
-    case_id = first_item(named)
-    if several.any():
-        case_id = case_id.mask(several, per_distinct(named.where(several), lambda cell: _first_known(cell, known)))
-        apart = several & per_distinct(named.where(several), _is_more_than_one).eq("yes")
-        if apart.any():
-            notes.append(
-                f"imaging_study: {int(apart.sum())} rows name several cases; they are taken for one patient, and each "
-                f"row is kept under the first of its cases that is in the case table"
-            )
-    if named.isna().any():
-        notes.append(f"imaging_study: {int(named.isna().sum())} rows name no case; they are left out")
-    if len(known_cases):
-        strays = int((named.notna() & ~is_among(case_id, known_cases)).sum())
-        if strays:
-            notes.append(f"imaging_study: {strays} rows name a case that is in no case row; they are not used")
+    case_id, groups = one_case_each("imaging_study", node["case_ids"], known_cases, notes)
     over_89 = node["age_at_imaging_gt89"] == "Yes"
     copies = pd.DataFrame(
         {
@@ -103,7 +105,6 @@ def study_copies(
             "to_negative": node["days_from_study_to_neg_covid_test"],
         }
     ).dropna(subset="case_id")
-    groups = [parse_list(cell) for cell in named[several].drop_duplicates()]
     repeated = copies["study_id"].duplicated(keep=False)
     if repeated.any():
         together = _in_order(copies[repeated], ranks)
@@ -121,16 +122,17 @@ def one_study_each(
     because each case has its own timeline. differently_read: studies whose copies have other readings.
     """
     repeated = copies["study_id"].duplicated(keep=False)
-    if not repeated.any():
+    if not repeated.any() and not differently_read:
         return copies, []
     several = copies[repeated].reset_index(drop=True)
     first_case = several.groupby("study_id")["case_id"].transform("first")
     several["day"] = several["day"].where(several["case_id"] == first_case)
     merged = several.groupby("study_id", sort=True).first().reset_index()
     again = len(several) - len(merged)
-    notes.append(
-        f"imaging_study: {again} rows are further copies of a study, in another project or case; each is kept once"
-    )
+    if again:
+        notes.append(
+            f"imaging_study: {again} rows are further copies of a study, in another project or case; each is kept once"
+        )
     known_flags = [name for name in CASE_FLAGS if name in cases]
     flags = cases.set_index("case_id")[known_flags].reindex(several["case_id"]).reset_index(drop=True)
     # Days are compared on the timeline that the copies share.
@@ -182,12 +184,3 @@ def _first_batch(names: str) -> str | None:
 
 def _sorted_items(cell: str) -> str | None:
     return joined(sorted(set(parse_list(cell))))
-
-
-def _first_known(cell: str, known: set[str]) -> str:
-    ids = parse_list(cell)
-    return next((name for name in ids if name in known), ids[0])
-
-
-def _is_more_than_one(cell: str) -> str:
-    return "yes" if len(set(parse_list(cell))) > 1 else "no"

@@ -7,12 +7,32 @@ import pandas as pd
 from midrc_ml.cohorts.discharge import ALIVE, DIED, OPEN, UNCLEAR, DischargeWords
 from midrc_ml.cohorts.midrc_breathing import NONINVASIVE, BreathingWords
 from midrc_ml.cohorts.midrc_files import Export
-from midrc_ml.cohorts.midrc_lists import exploded, first_item
-from midrc_ml.cohorts.midrc_patients import site_of
+from midrc_ml.cohorts.midrc_lists import exploded
+from midrc_ml.cohorts.midrc_patients import one_case_each, site_of
+from midrc_ml.errors import TableError
+from midrc_ml.tables.checks import NUM_SHOWN
 from midrc_ml.tables.keys import is_among
+from midrc_ml.tables.schemas import MAX_DAYS
 
 _COLUMNS = ["case_id", "kind", "name", "start_day", "end_day", "value", "unit", "source"]
 _BREATHING_SUPPORT = "Breathing Support"
+_COVID_19 = "COVID-19"  # the only test_name of the dictionary
+_COVID = r"covid|sars.?cov.?2"
+
+
+EVENT_NODES = ("measurement", "visit", "procedure", "condition", "medication", "observation")
+
+
+def event_cases(export: Export, known_cases: pd.Series, notes: list[str]) -> list[tuple[str, ...]]:
+    """Give each row of the event nodes its `case_id`; the groups of ids that rows name as one person."""
+    groups = []
+    for name in EVENT_NODES:
+        if name in export.nodes:
+            node = export.nodes[name]
+            case_id, named_together = one_case_each(name, node["case_ids"], known_cases, notes)
+            export.nodes[name] = node.assign(case_id=case_id)
+            groups += named_together
+    return groups
 
 
 def read_events(
@@ -24,10 +44,16 @@ def read_events(
     breathing: BreathingWords,
     notes: list[str],
 ) -> pd.DataFrame:
-    """The events table. copies: every copy of every study, for the days to tests that they name."""
+    """The events table, of nodes whose rows have their `event_cases`.
+
+    copies: every copy of every study, for the days to tests that they name.
+
+    Raises:
+        TableError: days to tests that are no days.
+    """
     frames = []
     readers: dict[str, Callable[[pd.DataFrame], list[pd.DataFrame]]] = {
-        "measurement": lambda node: [_tests(node)],
+        "measurement": lambda node: [_tests(node, notes)],
         "visit": lambda node: _visits(node, _outcomes(node, cases, discharge), notes),
         "procedure": lambda node: _procedures(node, breathing, notes),
         "condition": lambda node: [_conditions(node)],
@@ -36,7 +62,7 @@ def read_events(
     }
     for name, reader in readers.items():
         if name in export.nodes:
-            node = _of_one_case(name, export.nodes[name], cases, notes)
+            node = export.nodes[name].dropna(subset="case_id")
             project = node["project_id"]
             frames += [f.assign(source=name, project=project.reindex(f.index)) for f in reader(node)]
     if copies is not None:
@@ -45,24 +71,6 @@ def read_events(
         return pd.DataFrame(columns=_COLUMNS)
     events = pd.concat([frame.reindex(columns=[*_COLUMNS, "project"]) for frame in frames], ignore_index=True)
     return _once_a_case(events, export, notes)[_COLUMNS]
-
-
-def _of_one_case(name: str, node: pd.DataFrame, cases: pd.DataFrame | None, notes: list[str]) -> pd.DataFrame:
-    """The rows that name a case, as `case_id`: the first known one where they name several ids of a person."""
-    case_id = first_item(node["case_ids"])
-    nameless = case_id.isna()
-    if nameless.any():
-        notes.append(f"{name}: {int(nameless.sum())} rows name no case; they are left out")
-    if cases is not None:
-        several = node["case_ids"].ne(case_id) & ~nameless
-        if several.any():
-            items = exploded(node.loc[several, "case_ids"])
-            known = items[is_among(items, cases["case_id"])]
-            case_id.update(known[~known.index.duplicated()])
-        strays = int((~nameless & ~is_among(case_id, cases["case_id"])).sum())
-        if strays:
-            notes.append(f"{name}: {strays} rows name a case that is in no case row; they are not used")
-    return node.assign(case_id=case_id)[~nameless]
 
 
 def _once_a_case(events: pd.DataFrame, export: Export, notes: list[str]) -> pd.DataFrame:
@@ -80,7 +88,11 @@ def _once_a_case(events: pd.DataFrame, export: Export, notes: list[str]) -> pd.D
     return events.drop(index=several.index[again])
 
 
-def _tests(node: pd.DataFrame) -> pd.DataFrame:
+def _tests(node: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    other = node["test_name"].notna() & ~node["test_name"].str.contains(_COVID, case=False, regex=True).eq(True)
+    if other.any():
+        notes.append(f"measurement: {int(other.sum())} rows are of another test than {_COVID_19}; they are not read")
+        node = node[~other]
     return pd.DataFrame(
         {
             "case_id": node["case_id"],
@@ -95,16 +107,28 @@ def _tests(node: pd.DataFrame) -> pd.DataFrame:
 def _tests_near_studies(copies: pd.DataFrame, measured: pd.DataFrame | None, notes: list[str]) -> pd.DataFrame:
     """Tests that only the studies tell of: `days_from_study_to_*`, negative where the test came before the image."""
     found = []
-    undated = bad = 0
-    for column, result in (("to_positive", "Positive"), ("to_negative", "Negative")):
-        days = pd.to_numeric(exploded(copies[column]), errors="coerce")
-        bad += int(days.isna().sum())
+    undated = 0
+    problems: list[str] = []
+    for column, given, result in (
+        ("to_positive", "days_from_study_to_pos_covid_test", "Positive"),
+        ("to_negative", "days_from_study_to_neg_covid_test", "Negative"),
+    ):
+        items = exploded(copies[column])
+        items = items[~items.isin(["None", "nan", "null"])]
+        days = pd.to_numeric(items, errors="coerce")
+        bad = ~days.abs().le(MAX_DAYS)
+        if bad.any():
+            shown = ", ".join(map(repr, items[bad].head(NUM_SHOWN)))
+            problems.append(
+                f"imaging_study: {given} must hold days (numbers of at most {MAX_DAYS}, no dates); {int(bad.sum())} "
+                f"items are none ({shown}{', ...' if bad.sum() > NUM_SHOWN else ''})"
+            )
         at = copies.loc[days.index, ["case_id", "day", "project"]]
         start = at["day"].to_numpy() + days.to_numpy()
         undated += int(at["day"].isna().sum())
         found.append(at[["case_id", "project"]].assign(start_day=start, value=result))
-    if bad:
-        notes.append(f"imaging_study: {bad} days from a study to a test are no number; they are not used")
+    if problems:
+        raise TableError(problems)
     if undated:
         notes.append(
             f"imaging_study: {undated} days from a study to a test have no day of the study; they are not used"

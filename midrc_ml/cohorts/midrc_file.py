@@ -21,7 +21,7 @@ from midrc_ml.cohorts.midrc_explorer import (
 from midrc_ml.cohorts.midrc_lists import one_spelling
 from midrc_ml.cohorts.midrc_merge import Source
 from midrc_ml.cohorts.midrc_nodes import DATA_FILE, DATA_FILE_COLUMNS, NODE_NAMES, NODES, NOT_READ, SERIES_NODES
-from midrc_ml.cohorts.midrc_text import NoExportError, header_of, read_delimited, read_records
+from midrc_ml.cohorts.midrc_text import Header, NoExportError, has_blank_lines, header_of, read_delimited, read_records
 from midrc_ml.tables.checks import NUM_SHOWN, typed_columns
 
 DELIMITERS = {".tsv": "\t", ".csv": ","}
@@ -56,17 +56,16 @@ class _Table:
     path: Path
     delimiter: str
     names: list[str]
-    first_row: list[str]
-    header_line: int
+    header: Header
     is_template: bool
 
     def rows(self, wanted: Collection[str], *, quoted: bool) -> pd.DataFrame:
-        if not self.first_row:
+        if not self.header.first_row:
             return pd.DataFrame({name: pd.Series(dtype="str") for name in self.names if name in wanted})
         return read_delimited(
             self.path,
             names=self.names,
-            header_line=self.header_line,
+            header_line=self.header.line,
             wanted=wanted,
             delimiter=self.delimiter,
             quoted=quoted,
@@ -92,16 +91,16 @@ def node_in_name(path: Path) -> str | None:
 def _of_table(path: Path, where: str) -> Content:
     """A TSV or CSV: of a node where there is a `type` column, else of the explorer or a notebook."""
     delimiter = DELIMITERS[path.suffix.lower()]
-    header, first_row, header_line = header_of(path, delimiter)
-    names = [name.lstrip("*").strip() for name in header]
-    table = _Table(path, delimiter, names, first_row, header_line, is_template=names != header)
-    first_line = header_line + 1
+    header = header_of(path, delimiter)
+    names = [name.lstrip("*").strip() for name in header.names]
+    table = _Table(path, delimiter, names, header, is_template=names != header.names)
+    first_line = header.line + 1
     if "type" in names:
         node = _node_of(table)
         if node in (UNREAD, TEMPLATE):
             return Content(counts=Counter({node: 1}))
         wanted = {"type", *(column.name for column in NODES[node])}
-        frame = table.rows(wanted, quoted=delimiter == ",")  # Gen3's TSVs quote nothing, other programs' CSVs do
+        frame = table.rows(wanted, quoted=header.quoted)
         kinds = sorted(set(frame["type"].dropna().unique())) if len(frame) else [node]
         if kinds != [node]:
             raise NoExportError(_mixed(kinds))
@@ -117,22 +116,24 @@ def _of_table(path: Path, where: str) -> Content:
 
 def _node_of(table: _Table) -> str:
     """The node of a file with a `type` column; UNREAD or TEMPLATE where it is known and there is nothing to read."""
-    place = table.names.index("type")
-    kind = table.first_row[place].strip() if len(table.first_row) > place else ""
-    if table.is_template and not any(cell.strip() for at, cell in enumerate(table.first_row) if at != place):
+    place, first_row = table.names.index("type"), table.header.first_row
+    kind = first_row[place].strip() if len(first_row) > place else ""
+    if table.is_template and not any(cell.strip() for at, cell in enumerate(first_row) if at != place):
         return TEMPLATE
-    if not table.first_row:
+    if not first_row:
         kind = node_in_name(table.path) or ""  # an export without rows has no type to read: its name has to do
     if kind in NOT_READ:
         return UNREAD
     if kind not in NODES:
-        raise NoExportError(_mixed(sorted(set(table.rows({"type"}, quoted=False)["type"]))))
+        raise NoExportError(_mixed(sorted(set(table.rows({"type"}, quoted=table.header.quoted)["type"].dropna()))))
     return kind
 
 
 def _of_json(path: Path, where: str) -> Content:
     """Records of a node export where they have a `type`, else of the explorer or a manifest."""
     entries = read_records(path)
+    if not entries:
+        return _without_rows(path, where)
     kinds = sorted({str(entry.get("type") or "") for entry in entries})
     if kinds == [""]:
         index = index_of({name for entry in entries for name in entry})
@@ -149,10 +150,24 @@ def _of_json(path: Path, where: str) -> Content:
     return _export(kinds[0], cells.assign(**dict.fromkeys(omitted)), where, 1, path, present=present)
 
 
+def _without_rows(path: Path, where: str) -> Content:
+    """A JSON export without a record: its name alone can tell its node."""
+    node = node_in_name(path)
+    if node in NOT_READ:
+        return Content(counts=Counter({UNREAD: 1}))
+    if node not in NODES:
+        raise NoExportError("not the records of an export")
+    names = [column.name for column in NODES[node]]
+    return _export(node, pd.DataFrame(columns=names, dtype="str"), where, 1, path, present=names)
+
+
 def _export(
     node: str, frame: pd.DataFrame, where: str, first_row: int, path: Path, *, present: Collection[str]
 ) -> Content:
     typed, problems = typed_columns(frame, NODES[node], where=where, first_row=first_row)
+    if problems and path.suffix.lower() in DELIMITERS and has_blank_lines(path):
+        where = f"{where} (blank lines not counted)"
+        typed, problems = typed_columns(frame, NODES[node], where=where, first_row=first_row)
     source = Source(_with_lists(typed, node), NODE_EXPORT, _as_read(present))
     misnamed = node_in_name(path) not in (None, node)
     return Content([(node, source)], problems, Counter({MISNAMED: int(misnamed)}))

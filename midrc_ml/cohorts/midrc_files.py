@@ -1,6 +1,5 @@
 """Find the files of a MIDRC export below a folder, read them all, and make one row of each thing that they describe."""
 
-import logging
 import os
 import re
 from collections import Counter
@@ -17,8 +16,6 @@ from midrc_ml.cohorts.midrc_nodes import NODE_NAMES, NODES
 from midrc_ml.cohorts.midrc_text import NoExportError, UnreadableError
 from midrc_ml.errors import InputError, TableError
 from midrc_ml.processes import num_cores
-
-log = logging.getLogger(__name__)
 
 _EXPLORER_NAME = re.compile(r"^MIDRC_\w+_(?:table|manifest)", re.IGNORECASE)
 
@@ -102,7 +99,6 @@ def _read(path: Path, where: str) -> Content | None:
         return read_file(path, where)
     except (UnreadableError, NoExportError) as error:
         if node_in_name(path) not in NODES and not _EXPLORER_NAME.match(path.name):
-            log.info("%s is no export and is not read", where)
             return None
         if isinstance(error, UnreadableError):
             kind = path.suffix.lstrip(".").upper()

@@ -32,7 +32,9 @@ def one_row_each(node: str, sources: Sequence[Source]) -> tuple[pd.DataFrame, li
     parts = [s.frame.assign(_source=place, _rank=s.rank) for place, s in enumerate(sources)]
     rows = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
     names = rows["submitter_id"]
-    if not names.hasnans and not names.duplicated().any():
+    # An explorer's record may have another submitter_id than the node's row of the same study.
+    by_name = len(parts) == 1 or all(source.rank == NODE_EXPORT for source in sources)
+    if by_name and not names.hasnans and not names.duplicated().any():
         return rows.drop(columns=[*_HOW]), [], []
     problems: list[str] = []
     notes: list[str] = []

@@ -4,7 +4,7 @@ Source: uc-cdis/midrc_dictionary d7befda (2026-06-29), headers of real exports, 
 explorer. Columns that old or new exports lack are optional. A list stays text here, in one spelling (`midrc_lists`).
 """
 
-from midrc_ml.tables.schemas import ETHNICITY, RACE, SEX, TEST_RESULT, Column, flag, number, text
+from midrc_ml.tables.schemas import ETHNICITY, RACE, SEX, TEST_RESULT, Column, day, flag, number, text
 
 COVID19_POSITIVE = ("Yes", "No", "Indeterminate", "Not Reported")
 LONG_COVID = ("Positive", "Not Reported")
@@ -81,7 +81,7 @@ NODES: dict[str, tuple[Column, ...]] = {
         text("loinc_code", optional=True),
         text("loinc_method", optional=True),
         text("loinc_system", optional=True),
-        number("days_to_study"),
+        day("days_to_study"),
         text("days_from_study_to_pos_covid_test", optional=True),
         text("days_from_study_to_neg_covid_test", optional=True),
         number("age_at_imaging", optional=True, low=0, high=89),
@@ -94,44 +94,44 @@ NODES: dict[str, tuple[Column, ...]] = {
         text("test_name", optional=True),
         text("test_method", optional=True),
         text("test_result_text", allowed=TEST_RESULT),
-        number("test_days_from_index"),
+        day("test_days_from_index"),
     ),
     "visit": (
         *_OF_A_CASE,
-        number("days_to_hospital_admission"),
-        number("days_to_hospital_discharge"),
-        number("days_to_icu_admission"),
-        number("days_to_icu_discharge"),
+        day("days_to_hospital_admission"),
+        day("days_to_hospital_discharge"),
+        day("days_to_icu_admission"),
+        day("days_to_icu_discharge"),
         text("discharge_type"),
     ),
     "procedure": (
         *_OF_A_CASE,
         text("procedure_name", optional=True),
         text("breathing_support_type", optional=True),
-        number("days_to_procedure_start"),
-        number("days_to_procedure_end"),
+        day("days_to_procedure_start"),
+        day("days_to_procedure_end"),
     ),
     "condition": (
         *_OF_A_CASE,
         text("condition_code", optional=True),
         text("condition_code_system", optional=True),
         text("condition_name", optional=True),
-        number("days_to_condition_start"),
-        number("days_to_condition_end"),
+        day("days_to_condition_start"),
+        day("days_to_condition_end"),
     ),
     "medication": (
         *_OF_A_CASE,
         text("medication_name", optional=True),
         text("medication_code", optional=True),
         text("medication_type", optional=True),
-        number("days_to_medication_start"),
-        number("days_to_medication_end"),
+        day("days_to_medication_start"),
+        day("days_to_medication_end"),
     ),
     "observation": (
         *_OF_A_CASE,
         text("observation_name"),
         text("observation_answer"),
-        number("days_to_observation"),
+        day("days_to_observation"),
     ),
     "annotation": (
         *_OF_A_CASE,

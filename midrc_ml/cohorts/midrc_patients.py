@@ -1,11 +1,15 @@
 """Which cases are one person: the same patient may be in several projects, under several ids."""
 
+import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from midrc_ml.cohorts.midrc_lists import first_item, has_several, per_distinct
 from midrc_ml.errors import InputError, TableError
+from midrc_ml.tables.checks import NUM_SHOWN, parse_list
+from midrc_ml.tables.keys import is_among
 
 # TCIA gave the same patients another name: MIDRC-RICORD-1A-419639-000001 is MIDRC's 419639-000001.
 _RICORD_PREFIX = r"^MIDRC-RICORD-[^-]+-"
@@ -20,6 +24,41 @@ def without_prefix(case_ids: pd.Series) -> pd.Series:
 def site_of(case_ids: pd.Series) -> pd.Series:
     """The site that sent a case: the text before the first hyphen of its id."""
     return without_prefix(case_ids).str.replace(r"-.*$", "", regex=True)
+
+
+def one_case_each(
+    node: str, named: pd.Series, known_cases: pd.Series, notes: list[str]
+) -> tuple[pd.Series, list[tuple[str, ...]]]:
+    """The case of each row of a node, and the groups of ids that its rows name as one person.
+
+    named: the list of cases of each row. A row that names several is under the first one that `known_cases` holds.
+    """
+    case_id = first_item(named)
+    several = has_several(named)
+    groups: list[tuple[str, ...]] = []
+    if several.any():
+        known = set(known_cases)
+        lists = named.where(several)
+        case_id = case_id.mask(several, per_distinct(lists, lambda cell: _first_known(cell, known)))
+        groups = [ids for cell in lists.dropna().unique() if len(ids := tuple(dict.fromkeys(parse_list(cell)))) > 1]
+        apart = int(per_distinct(lists, lambda cell: "yes" if len(set(parse_list(cell))) > 1 else None).notna().sum())
+        if apart:
+            notes.append(
+                f"{node}: {apart} rows name several cases; they are taken for one patient, and each row is kept under "
+                f"the first of its cases that is in the case table"
+            )
+    if named.isna().any():
+        notes.append(f"{node}: {int(named.isna().sum())} rows name no case; they are left out")
+    if len(known_cases):
+        strays = int((named.notna() & ~is_among(case_id, known_cases)).sum())
+        if strays:
+            notes.append(f"{node}: {strays} rows name a case that is in no case row; they are not used")
+    return case_id, groups
+
+
+def _first_known(cell: str, known: set[str]) -> str:
+    ids = parse_list(cell)
+    return next((name for name in ids if name in known), ids[0])
 
 
 def patient_ids(case_ids: pd.Series, groups: Iterable[Sequence[str]]) -> pd.Series:
@@ -51,28 +90,34 @@ def read_aliases(place: str) -> list[tuple[str, str]]:
 
     Raises:
         InputError: no such file, or not a table with these columns.
-        TableError: rows with an empty cell.
+        TableError: rows with an empty cell, or with more or fewer cells than the header.
     """
-    path = Path(place).expanduser()
-    rule = f"it must be a CSV or TSV file with the columns {', '.join(_ALIAS_COLUMNS)}"
+    rule = f"it must be a CSV or TSV file with the columns {', '.join(_ALIAS_COLUMNS)} in its first line"
     try:
-        header = path.read_text(encoding="utf-8-sig").split("\n", 1)[0]
-        frame = pd.read_csv(
-            path, sep="\t" if "\t" in header else ",", dtype=str, keep_default_na=False, encoding="utf-8-sig"
-        )
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        text = Path(place).expanduser().read_text(encoding="utf-8-sig")
+        reader = csv.reader(text.splitlines(), delimiter="\t" if "\t" in text.split("\n", 1)[0] else ",", strict=True)
+        rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(map(str.strip, cells))]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"cohort.aliases is {place!r} ({type(error).__name__}); {rule}") from error
-    frame.columns = [str(name).strip() for name in frame.columns]
-    if not set(_ALIAS_COLUMNS) <= set(frame.columns):
-        raise InputError(f"cohort.aliases is {place!r} with the columns {', '.join(frame.columns)}; {rule}")
-    pairs = frame[list(_ALIAS_COLUMNS)].apply(lambda column: column.str.strip())
-    empty = (pairs == "").any(axis=1)
-    if empty.any():
-        first = ", ".join(str(row + 2) for row in pairs.index[empty][:5])
-        raise TableError(
-            [f"cohort.aliases: {int(empty.sum())} rows have an empty cell (lines {first}); fill or remove them"]
+    header = rows[0][1] if rows else []
+    if not set(_ALIAS_COLUMNS) <= set(header):
+        # What stands in the first line may be ids: it is not shown.
+        raise InputError(f"cohort.aliases is {place!r}, whose first line has {len(header)} other names; {rule}")
+    uneven = [line for line, cells in rows if len(cells) != len(header)]
+    name, patient = (header.index(column) for column in _ALIAS_COLUMNS)
+    even = [(line, cells) for line, cells in rows[1:] if len(cells) == len(header)]
+    empty = [line for line, cells in even if not (cells[name] and cells[patient])]
+    problems = [
+        f"cohort.aliases: {len(lines)} rows {words} (lines {', '.join(map(str, lines[:NUM_SHOWN]))}); correct them"
+        for lines, words in (
+            (empty, "have an empty cell"),
+            (uneven, f"have another number of cells than the header, which has {len(header)}"),
         )
-    return list(pairs.itertuples(index=False, name=None))
+        if lines
+    ]
+    if problems:
+        raise TableError(problems)
+    return [(cells[name], cells[patient]) for _, cells in even]
 
 
 def project_ranks(projects: Iterable[str], first: Sequence[str]) -> Mapping[str, int]:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from midrc_ml.cohorts.midrc_lists import first_item, looked_up
+from midrc_ml.cohorts.midrc_lists import exploded, looked_up
 from midrc_ml.cohorts.midrc_nodes import GRADES, SERIES_NODES
 from midrc_ml.tables.keys import is_among
 
@@ -21,15 +21,16 @@ def read_readings(
 ) -> tuple[pd.DataFrame, frozenset[str]]:
     """The readings table, and the studies that are read differently in two projects.
 
-    A row is of a study, by its link, or of a series, whose study it then is of. Rows of a case alone, or of nothing
-    that is known, are counted. A reader with several rows for one thing is told apart by a number.
+    A row is of a study, by its link, or of a series, whose study it then is of; of each of them, where it links to
+    several studies. Rows of a case alone, or of nothing that is known, are counted. A reader with several rows for one
+    thing is told apart by a number.
     """
-    study, series_uid = _places(node, copies, series)
-    values = node.assign(
-        study_id=study,
-        series_id=series_uid,
-        reader=node["annotator_id"].fillna(node["annotation_method"]).fillna("unknown"),
-    )
+    places = _places(node, copies, series)
+    further = len(places) - len(node)
+    if further:
+        notes.append(f"annotation: rows link to {further} further studies; each of these has the reading too")
+    reader = node["annotator_id"].fillna(node["annotation_method"]).fillna("unknown")
+    values = places.join(node.assign(reader=reader)).reset_index(drop=True)
     long = []
     for column, name in _NAMES.items():
         given = values[column].notna() & (values[column] != _NOT_REPORTED)
@@ -65,20 +66,25 @@ def read_readings(
     return readings[_COLUMNS], differently
 
 
-def _places(
-    node: pd.DataFrame, copies: pd.DataFrame | None, series: pd.DataFrame | None
-) -> tuple[pd.Series, pd.Series]:
-    """The study and the series of each row, where it links to one that is known."""
-    study = first_item(node["imaging_studies.submitter_id"])
+def _places(node: pd.DataFrame, copies: pd.DataFrame | None, series: pd.DataFrame | None) -> pd.DataFrame:
+    """Each study that a row links to, by itself or through a series: study_id and series_id, under the row's index.
+
+    A row without a study stays, once. series_id: where the row is of one series alone.
+    """
+    links = pd.concat([exploded(node[f"{name}s.submitter_id"]) for name in SERIES_NODES])
+    uid, through = links, links.where(pd.Series(False, index=links.index))
+    if series is not None and len(links):
+        uid = looked_up(links, series["submitter_id"], series["series_uid"]).fillna(links)
+        through = looked_up(uid, series["series_uid"], series["study_uid"])
+    study = exploded(node["imaging_studies.submitter_id"])
     if copies is not None:
         study = looked_up(study, copies["submitter_id"], copies["study_id"]).fillna(study)
-    link = pd.Series(pd.NA, index=node.index, dtype=object).astype("str")
-    for name in SERIES_NODES:
-        link = link.fillna(first_item(node[f"{name}s.submitter_id"]))
-    if series is None or link.isna().all():
-        return study, link
-    uid = looked_up(link, series["submitter_id"], series["series_uid"]).fillna(link)
-    return study.fillna(looked_up(uid, series["series_uid"], series["study_uid"])), uid
+    through = through[~through.index.isin(study.index)].dropna()
+    pairs = pd.concat([study, through]).rename("study_id").rename_axis("row").reset_index().drop_duplicates()
+    of_row = pairs.set_index("row")["study_id"]
+    alone = uid[~uid.index.duplicated(keep=False) & ~uid.index.isin(of_row.index[of_row.index.duplicated()])]
+    rows = node.index.to_frame(name="row").join(of_row).join(alone.rename("series_id"))
+    return rows[["study_id", "series_id"]]
 
 
 def _one_project_each(readings: pd.DataFrame) -> tuple[pd.DataFrame, frozenset[str]]:

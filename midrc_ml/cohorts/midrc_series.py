@@ -8,6 +8,7 @@ from midrc_ml.cohorts.midrc_files import Export
 from midrc_ml.cohorts.midrc_images import find_series_files
 from midrc_ml.cohorts.midrc_lists import exploded, first_item, looked_up, per_distinct
 from midrc_ml.cohorts.midrc_nodes import DATA_FILE, DATA_FILE_COLUMNS, SERIES_NODES
+from midrc_ml.cohorts.midrc_patients import without_prefix
 from midrc_ml.errors import TableError
 from midrc_ml.tables.keys import is_among
 
@@ -88,12 +89,26 @@ def with_files(
         notes.append(
             f"{int(is_known.sum())} series on disk are in no series file node; they are read from their headers"
         )
+        strangers = 0 if copies is None else _of_strangers(found[is_known], copies)
+        if strangers:
+            notes.append(
+                f"{strangers} of these name another patient in their header than the case of their study, which is "
+                f"believed"
+            )
         named = pd.concat([named, found.loc[is_known, list(named.columns)]], ignore_index=True)
     if copies is not None and named["file"].notna().any():
         bare = int((~is_among(known.drop_duplicates(), named.loc[named["file"].notna(), "study_id"])).sum())
         if bare:
             notes.append(f"{bare} studies have no image below the root")
     return named
+
+
+def _of_strangers(found: pd.DataFrame, copies: pd.DataFrame) -> int:
+    """How many series have a PatientID in their header that is none of the cases of their study."""
+    named = found.dropna(subset="case_id")
+    pairs = named["study_id"] + "\x1f" + without_prefix(named["case_id"])
+    known = copies["study_id"] + "\x1f" + without_prefix(copies["case_id"])
+    return int((~pairs.isin(known)).sum())
 
 
 def _image_files(node: pd.DataFrame, notes: list[str]) -> pd.DataFrame:

@@ -3,14 +3,16 @@
 Everything stays text: pandas' own guesses turn the mRALE value `None` into NaN and the zip `000` into 0.
 """
 
+import csv
 import json
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from pyarrow import csv
+from pyarrow import csv as arrow_csv
 
 # A JSON file of another purpose is told by its beginning, so that none of these is read whole.
 _PEEK = 4096
@@ -29,28 +31,47 @@ class NoExportError(Exception):
     """Why a file that can be read is no export."""
 
 
-def header_of(path: Path, delimiter: str) -> tuple[list[str], list[str], int]:
-    """The column names, the cells of the first row below (none where there is none), and the header's line from 1.
+@dataclass(frozen=True)
+class Header:
+    """names: of the columns. first_row: the cells below, none where there are none. line: of the header, from 1.
+
+    quoted: whether cells may be in double quotes: in a CSV always, in a TSV where its header has them (Gen3 quotes
+    nothing, other programs' TSVs quote all texts).
+    """
+
+    names: list[str]
+    first_row: list[str]
+    line: int
+    quoted: bool
+
+
+def header_of(path: Path, delimiter: str) -> Header:
+    """The first line with anything in it, and what stands below.
 
     Raises:
         UnreadableError: not UTF-8 text, or nothing in it.
     """
-    lines: list[str] = []
-    header_line = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             for number, line in enumerate(file, start=1):
-                if line.strip("\r\n"):
-                    header_line = header_line or number
-                    lines.append(line.rstrip("\r\n"))
-                if len(lines) == 2:
-                    break
+                if text := line.strip("\r\n"):
+                    quoted = delimiter == "," or text.startswith('"')
+                    below = (row.rstrip("\r\n") + "\n" * quoted for row in file)
+                    rows = csv.reader(below, delimiter=delimiter) if quoted else (r.split(delimiter) for r in below)
+                    names = next(csv.reader([text], delimiter=delimiter)) if quoted else text.split(delimiter)
+                    first_row = next((row for row in rows if any(row)), [])
+                    return Header([name.strip().strip('"') for name in names], first_row, number, quoted)
+    except csv.Error as error:
+        raise UnreadableError("not a table of rows") from error
     except (UnicodeDecodeError, OSError) as error:
         raise UnreadableError(f"not UTF-8 text ({type(error).__name__})") from error
-    if not lines:
-        raise UnreadableError("nothing in it")
-    names = [name.strip().strip('"') for name in lines[0].split(delimiter)]
-    return names, lines[1].split(delimiter) if len(lines) > 1 else [], header_line
+    raise UnreadableError("nothing in it")
+
+
+def has_blank_lines(path: Path) -> bool:
+    """Whether there is a line without anything in it: no row is made of one."""
+    with path.open("rb") as file:
+        return any(not line.strip(b"\r\n") for line in file)
 
 
 def read_delimited(
@@ -67,22 +88,22 @@ def read_delimited(
     included = [name for name in names if name in wanted]
     if len(set(included)) < len(included):
         raise UnreadableError("two columns of one name")
-    odd: list[csv.InvalidRow] = []
+    odd: list[arrow_csv.InvalidRow] = []
 
     def read(*, threads: bool) -> pa.Table:
-        return csv.read_csv(
+        return arrow_csv.read_csv(
             path,
-            read_options=csv.ReadOptions(
+            read_options=arrow_csv.ReadOptions(
                 column_names=names, skip_rows=header_line, use_threads=threads, block_size=_BLOCK
             ),
-            parse_options=csv.ParseOptions(
+            parse_options=arrow_csv.ParseOptions(
                 delimiter=delimiter,
                 quote_char='"' if quoted else False,
                 double_quote=quoted,
                 newlines_in_values=quoted,
                 invalid_row_handler=_keep(odd),
             ),
-            convert_options=csv.ConvertOptions(
+            convert_options=arrow_csv.ConvertOptions(
                 include_columns=included,
                 column_types=dict.fromkeys(included, pa.string()),
                 strings_can_be_null=quoted,
@@ -103,7 +124,7 @@ def read_delimited(
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The records of a JSON list, of `{"data": [...]}`, or of a query's answer `{"data": {index: [...]}}`.
+    """The records of a JSON list, of `{"data": [...]}`, or of a query's answer `{"data": {index: [...]}}`; maybe none.
 
     Raises:
         UnreadableError: no JSON.
@@ -123,13 +144,13 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         found = found.get("data")
     if isinstance(found, dict):
         found = [entry for entries in found.values() if isinstance(entries, list) for entry in entries]
-    if not isinstance(found, list) or not found or not all(isinstance(entry, dict) for entry in found):
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
         raise NoExportError("not the records of an export")
     return found
 
 
-def _keep(odd: list[csv.InvalidRow]) -> Callable[[csv.InvalidRow], str]:
-    def handler(row: csv.InvalidRow) -> str:
+def _keep(odd: list[arrow_csv.InvalidRow]) -> Callable[[arrow_csv.InvalidRow], str]:
+    def handler(row: arrow_csv.InvalidRow) -> str:
         odd.append(row)
         return "skip"
 

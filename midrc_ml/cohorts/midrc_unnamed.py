@@ -28,14 +28,21 @@ FOUND_COLUMNS = (*_FROM_HEADER, "instances", "file")
 def series_by_header(disk: Disk, files: pd.DataFrame, cache_dir: str | None, notes: list[str]) -> pd.DataFrame:
     """The series in `files` (rows of `disk.files`): `FOUND_COLUMNS` and kind, one row for each place of a series.
 
-    A ZIP is known by its first file. So is a folder that has the name of the series in it; in any other each file is
-    opened. instances: how many files there are of the series. file: the ZIP; the folder, where nothing else lies in it;
-    the one file; or the pattern of their names, where the files have one of their own, else the first of them.
+    A ZIP is known by its first file; one of several series is counted and not used. A folder that has the name of the
+    series in it is known by its first file too; in any other each file is opened. instances: how many files there are
+    of the series. file: the ZIP; the folder, where nothing else lies in it; the one file; or the pattern of their
+    names, where the files have one of their own, else the first of them.
     """
     files = files.assign(file=disk.paths(files))
     is_zip = files["kind"] == ZIP
     is_first = is_zip | ~files["folder"].where(~is_zip, -1).duplicated()
     headers = _with_headers(files[is_first], cache_dir)
+    is_mixed = headers["num_series"] > 1
+    if is_mixed.any():
+        notes.append(
+            f"{int(is_mixed.sum())} ZIPs that are named by no series hold several; they are not used (unpack them)"
+        )
+        headers = headers[~is_mixed]
     folder_names = [os.path.basename(disk.folders[folder]) for folder in headers["folder"]]
     is_whole = (headers["kind"] == FILES) & (headers["series_uid"] == pd.Series(folder_names, index=headers.index))
     of_whole = ~is_zip & files["folder"].isin(headers.loc[is_whole, "folder"])
@@ -61,7 +68,7 @@ def series_by_header(disk: Disk, files: pd.DataFrame, cache_dir: str | None, not
 
 def _with_headers(files: pd.DataFrame, cache_dir: str | None) -> pd.DataFrame:
     headers = scan_headers(files["file"].to_list(), cache_dir=cache_dir, num_processes=min(_NUM_PROCESSES, num_cores()))
-    columns = {**_FROM_HEADER, "instances": "instances", "instance_number": "instance_number"}
+    columns = {**_FROM_HEADER, **{name: name for name in ("instances", "instance_number", "num_series")}}
     return files.assign(**{name: headers[theirs].to_numpy() for name, theirs in columns.items()})
 
 

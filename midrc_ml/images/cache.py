@@ -2,7 +2,7 @@
 
 <cache_dir>/images/<recipe key>/
     NNNNNN.u8      records of one shard, each size x size bytes; memory-mapped to read
-    NNNNNN.parquet  its index: file, its size and time, SHA-256, SOP instance UID, record, or why it failed
+    NNNNNN.parquet  its index: file, its size and time, SHA-256, SOP instance and series UID, record, or why it failed
 
 A shard's index is renamed into place after its pixels are on disk: a shard without an index does not exist,
 so that a killed process leaves nothing that could be read by mistake. One process builds at a time; the
@@ -14,6 +14,7 @@ import json
 import logging
 import math
 import os
+import re
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -34,7 +35,10 @@ log = logging.getLogger(__name__)
 
 SHARD_RECORDS = 1024
 _POOL_FROM = 100  # files; below this, starting processes takes longer than it saves
-_INDEX_COLUMNS = ("file", "bytes", "mtime_ns", "sha256", "sop_uid", "record", "reason", "left_out")
+_INDEX_COLUMNS = ("file", "bytes", "mtime_ns", "sha256", "sop_uid", "series_uid", "record", "reason", "left_out")
+# A name of one's own for a series is no UID and says nothing of what its header must hold.
+_UID = re.compile(r"\d+(?:\.\d+){3,}")
+_OTHER_SERIES = "the header names another SeriesInstanceUID than the series table"
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,11 @@ class ImageCache:
         """Where records of this recipe lie."""
         return Path(self.cache_dir).expanduser().resolve() / "images" / self.recipe.key
 
-    def load(self, files: Sequence[str], *, num_processes: int) -> CachedImages:
+    def load(self, files: Sequence[str], *, num_processes: int, series: Sequence[str] | None = None) -> CachedImages:
         """The image of each file; files that are new or have changed are decoded first.
 
-        A file that cannot be read is recorded with its reason, and never stops the others.
+        series: what each file is of; where that is a UID and the header has another, the image is not used. A file
+        that cannot be used is recorded with its reason, and never stops the others.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         index = self._index()
@@ -88,6 +93,11 @@ class ImageCache:
                 self._build(self._missing(index, files), num_processes)
             index = self._index()
         rows = index.drop_duplicates("file", keep="last").set_index("file").reindex([_absolute(file) for file in files])
+        if series is not None:
+            is_other = _differ(rows["series_uid"], series)
+            rows = rows.assign(
+                record=rows["record"].mask(is_other, -1), reason=rows["reason"].mask(is_other, _OTHER_SERIES)
+            )
         names = sorted(path.stem for path in self.folder.glob("*.parquet"))
         shards = [
             np.memmap(self.folder / f"{name}.u8", np.uint8, "r")
@@ -170,6 +180,7 @@ def _decode(file: str, *, recipe: Recipe) -> tuple[dict[str, object], bytes | No
         "mtime_ns": mtime,
         "sha256": "",
         "sop_uid": "",
+        "series_uid": "",
         "reason": "",
         "left_out": 0,
     }
@@ -193,8 +204,16 @@ def _decode(file: str, *, recipe: Recipe) -> tuple[dict[str, object], bytes | No
     except ImageError as error:
         row["reason"] = str(error)
         return row, None
-    row["sop_uid"], row["left_out"] = first.sop_uid, len(readable) + len(reasons) - 1
+    row["sop_uid"], row["series_uid"] = first.sop_uid, first.series_uid
+    row["left_out"] = len(readable) + len(reasons) - 1
     return row, pixels.tobytes()
+
+
+def _differ(said: pd.Series, asked: Sequence[str]) -> np.ndarray:
+    """Where both are UIDs, and not the same one."""
+    of_table = pd.Series(list(asked), index=said.index, dtype="str")
+    are_uids = said.str.fullmatch(_UID).eq(True) & of_table.str.fullmatch(_UID).eq(True)
+    return (are_uids & (said != of_table)).to_numpy()
 
 
 def _stamp(file: str) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """What the headers of DICOM files say: read once, then only those of files that are new or have changed.
 
-<cache_dir>/headers/v1/
+<cache_dir>/headers/v2/
     NNNNNN.parquet  one row for each file that was read: its path, size, time, and the values of its header
 
 The rows hold the ids that stand in the headers: they stay in the user's own cache, and go into no log or report.
@@ -49,10 +49,10 @@ _KEYWORDS = {
     "columns": "Columns",
     "instance_number": "InstanceNumber",
 }
-_NUMBERS = ("rows", "columns", "instance_number", "instances")
-COLUMNS = ("file", *_KEYWORDS, "transfer_syntax", "instances", "reason")
+_NUMBERS = ("rows", "columns", "instance_number", "instances", "num_series")
+COLUMNS = ("file", *_KEYWORDS, "transfer_syntax", "instances", "num_series", "reason")
 _STAMP = ("bytes", "mtime_ns")
-_VERSION = 1  # raised when the same file would be read differently
+_VERSION = 2  # raised when the same file would be read differently
 _PART_FILES = 20_000
 _POOL_FROM = 20_000  # files; below this, starting processes takes longer than it saves
 # Nearly every header ends in the first; an icon or a private block can make it longer.
@@ -64,9 +64,10 @@ _Row = tuple[str | float | None, ...]
 def scan_headers(files: Sequence[str | Path], *, cache_dir: str | None, num_processes: int = 1) -> pd.DataFrame:
     """One row for each of `files`, in their order, with `COLUMNS`; no pixel is read.
 
-    A file is DICOM, or a ZIP, whose first DICOM member (by name) is read. instances: how many files it holds; reason:
-    why it could not be read, missing where it could. Texts are stripped, those of several values joined by a backslash;
-    what a header does not say is missing. Nothing is kept where `cache_dir` is None.
+    A file is DICOM, or a ZIP, of which the row is that of its first DICOM member (by name). instances: how many files
+    it holds; num_series: how many series these are of; reason: why it could not be read, missing where it could. Texts
+    are stripped, those of several values joined by a backslash; what a header does not say is missing. Nothing is kept
+    where `cache_dir` is None.
     """
     paths = pd.Series([os.path.abspath(file) for file in files], dtype="str")
     distinct = paths.drop_duplicates(ignore_index=True)
@@ -148,23 +149,25 @@ def _header(file: str) -> _Row:
     """The row of one file, in the order of `COLUMNS`."""
     values: dict[str, str | float] = {}
     instances: float | None = None
+    num_series: float | None = None
     reason = None
     try:
         with open(file, "rb") as opened:
             if file.lower().endswith(".zip") or is_zip(opened):
-                values, instances = _of_zip(opened)
+                values, instances, num_series = _of_zip(opened)
             else:
-                values, instances = _of_stream(opened, os.fstat(opened.fileno()).st_size), 1
+                values, instances, num_series = _of_stream(opened, os.fstat(opened.fileno()).st_size), 1, 1
     except OSError as error:
         reason = f"cannot be read ({error.strerror or type(error).__name__})"
     except ImageError as error:
         reason = str(error)
     of_header = (values.get(keyword) for keyword in _KEYWORDS.values())
-    return (file, *of_header, values.get("TransferSyntaxUID"), instances, reason)
+    return (file, *of_header, values.get("TransferSyntaxUID"), instances, num_series, reason)
 
 
-def _of_zip(file: IO[bytes]) -> tuple[dict[str, str | float], int]:
-    """The header of the first DICOM member, and how many members there are."""
+def _of_zip(file: IO[bytes]) -> tuple[dict[str, str | float], int, int]:
+    """The header of the first DICOM member, how many members there are, and of how many series."""
+    found: list[dict[str, str | float]] = []
     try:
         with zipfile.ZipFile(file) as package:
             entries = zip_entries(package, os.fstat(file.fileno()).st_size)
@@ -172,12 +175,14 @@ def _of_zip(file: IO[bytes]) -> tuple[dict[str, str | float], int]:
                 with package.open(entry) as stream:
                     if stream.read(132).endswith(b"DICM"):
                         stream.seek(0)
-                        return _of_stream(stream, entry.file_size), len(entries)
+                        found.append(_of_stream(stream, entry.file_size))
     except DAMAGED_ZIP as error:
         if isinstance(error, ImageError):
             raise
         raise ImageError(DAMAGED_ZIP_REASON) from error
-    raise ImageError("the ZIP holds no DICOM file")
+    if not found:
+        raise ImageError("the ZIP holds no DICOM file")
+    return found[0], len(entries), len({values.get("SeriesInstanceUID") for values in found})
 
 
 def _of_stream(stream: IO[bytes], size: int) -> dict[str, str | float]:

@@ -49,9 +49,10 @@ class Radiograph:
     """pixels: (row, column), uint16 or float32, high = dense. window: (low, high) of the file's own, if it has one."""
 
     pixels: np.ndarray
-    sop_uid: str
-    instance_number: int
-    window: tuple[float, float] | None
+    sop_uid: str = ""
+    series_uid: str = ""
+    instance_number: int = 0
+    window: tuple[float, float] | None = None
 
 
 def read_radiograph(member: Member) -> Radiograph:
@@ -64,7 +65,7 @@ def read_radiograph(member: Member) -> Radiograph:
     kind = "DICOM file" if is_dicom else "NIfTI file" if is_nifti(member.name) else "picture"
     try:
         if kind == "NIfTI file":
-            return Radiograph(read_nifti(member.content, max_pixels=MAX_PIXELS), "", 0, None)
+            return Radiograph(read_nifti(member.content, max_pixels=MAX_PIXELS))
         return _read_dicom(member.content) if is_dicom else _read_picture(member.content)
     except ImageError:
         raise
@@ -78,7 +79,7 @@ def _read_picture(content: bytes) -> Radiograph:
     picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     if picture is None:
         raise ImageError(_what_it_is(content) or "neither DICOM nor a picture that can be decoded")
-    return Radiograph(_wide(picture), sop_uid="", instance_number=0, window=None)
+    return Radiograph(_wide(picture))
 
 
 def _read_dicom(content: bytes) -> Radiograph:
@@ -108,7 +109,13 @@ def _read_dicom(content: bytes) -> Radiograph:
     # PS3.3 C.7.6.3.1.2 and C.11.6.1.1: both say that the lowest value is shown white; they are one inversion, not two.
     if photometric == "MONOCHROME1" or data.get("PresentationLUTShape") == "INVERSE":
         pixels, window = _inverted(pixels, stored, data, window)
-    return Radiograph(_wide(pixels), str(data.get("SOPInstanceUID", "")), int(data.get("InstanceNumber") or 0), window)
+    return Radiograph(
+        pixels=_wide(pixels),
+        sop_uid=str(data.get("SOPInstanceUID", "")),
+        series_uid=str(data.get("SeriesInstanceUID", "")),
+        instance_number=int(data.get("InstanceNumber") or 0),
+        window=window,
+    )
 
 
 def _check_size(data: Dataset) -> None:

@@ -12,7 +12,7 @@ from midrc_ml.errors import InputError, check_kinds
 from midrc_ml.images.files import ImageError
 from midrc_ml.images.radiograph import Radiograph
 
-CODE_VERSION = 2  # add 1 whenever the same recipe would give other values: old records are then not read
+CODE_VERSION = 3  # add 1 whenever the same recipe would give other values: old records are then not read
 PERCENTILES = (1.0, 99.0)
 
 

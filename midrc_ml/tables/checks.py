@@ -157,7 +157,8 @@ def _rule(column: Column) -> str:
         return "must be True, False or empty"
     limits = [f"at least {column.low:g}"] if column.low is not None else []
     limits += [f"at most {column.high:g}"] if column.high is not None else []
-    return "must be a number" + (" of " + " and ".join(limits) if limits else "")
+    meaning = f" ({column.meaning})" if column.meaning else ""
+    return "must be a number" + (" of " + " and ".join(limits) if limits else "") + meaning
 
 
 def _describe(values: pd.Series, bad: np.ndarray, rule: str, *, where: str) -> str:

@@ -25,6 +25,7 @@ class Column:
     allowed: tuple[str, ...] = ()
     low: float | None = None
     high: float | None = None
+    meaning: str = ""  # what the values are, for messages
 
 
 def text(name: str, *, required: bool = False, optional: bool = False, allowed: tuple[str, ...] = ()) -> Column:
@@ -37,6 +38,17 @@ def number(
 ) -> Column:
     """A column of numbers between `low` and `high`, both included."""
     return Column(name=name, kind="number", required=required, optional=optional, low=low, high=high)
+
+
+# Nobody lives so long: what is further off is a date (20200311, or 43901 as Excel has it) where a day should be.
+MAX_DAYS = 40_000
+
+
+def day(name: str) -> Column:
+    """A column of days from the index event, signed."""
+    return Column(
+        name=name, kind="number", low=-MAX_DAYS, high=MAX_DAYS, meaning="days from the index event, not a date"
+    )
 
 
 def flag(name: str, *, optional: bool = False) -> Column:
@@ -118,7 +130,7 @@ STUDIES = Table(
         text("loinc"),
         text("loinc_method"),  # LOINC's own words, e.g. XR.portable
         text("loinc_system"),  # the part of the body by LOINC, e.g. Chest
-        number("day"),
+        day("day"),
         number("age", low=0, high=AGE_OVER_89),  # years at imaging
         number("year"),
     ),
@@ -147,8 +159,8 @@ EVENTS = Table(
         text("case_id", required=True),
         text("kind", required=True, allowed=EVENT_KINDS),
         text("name"),
-        number("start_day"),
-        number("end_day"),
+        day("start_day"),
+        day("end_day"),
         text("value"),
         text("unit"),
         text("source"),

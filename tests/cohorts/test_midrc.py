@@ -117,6 +117,30 @@ def test_a_blank_age_over_89_is_90_with_a_mark_and_a_blank_age_alone_is_missing(
     assert ages["age_over_89"].tolist() == [True, False, False]
 
 
+def test_ages_that_do_not_go_together_are_counted_and_kept(tmp_path: Path) -> None:
+    write_node(
+        tmp_path / "c.tsv",
+        "case",
+        case("100-1", age_at_index="59"),
+        case("100-2", age_at_index="50", age_at_index_gt89="Yes"),
+    )
+    write_node(
+        tmp_path / "i.tsv",
+        "imaging_study",
+        study("1.1", "100-1", age_at_imaging="12"),
+        study("1.2", "100-1", age_at_imaging="61", days_to_study="40"),
+        study("1.3", "100-1", age_at_imaging="69", days_to_study="3652.5"),
+        study("1.4", "100-2", age_at_imaging="50"),
+    )
+    tables = read(tmp_path)
+    assert tables.studies["age"].tolist() == [12.0, 61.0, 69.0, 50.0]
+    assert tables.notes == (
+        "case: 1 rows have an age below 89 and are marked as over 89; the mark is believed",
+        "imaging_study: 1 studies have an age_at_imaging more than 2 years from their case's age_at_index and the "
+        "days between; both are kept as they are",
+    )
+
+
 def test_a_blank_age_at_imaging_over_89_is_90(tmp_path: Path) -> None:
     row = study("1.2", "100-1", age_at_imaging="", age_at_imaging_gt89="Yes")
     write_node(tmp_path / "imaging_study.tsv", "imaging_study", row)

@@ -57,6 +57,10 @@ def support(kind: str, start: str = "2", end: str = "6", **other: str) -> dict[s
         ("Non-Rebreather", "noninvasive"),
         ("Ventilator, weaned to nasal cannula", None),
         ("Ventilation", None),
+        ("Not intubated", None),
+        ("No ventilator", None),
+        ("Off ventilator", None),
+        ("Extubated to nasal cannula", None),
         ("Other", None),
         ("eventually", None),
         (None, None),
@@ -166,15 +170,84 @@ def test_a_test_that_measurement_or_another_study_tells_of_counts_once(tmp_path:
 def test_days_to_a_test_without_a_day_of_the_study_are_counted(tmp_path: Path) -> None:
     rows = [
         study("1.1", "100-1", days_to_study="", days_from_study_to_pos_covid_test="3"),
-        study("1.2", "100-1", days_to_study="1", days_from_study_to_neg_covid_test="soon,2"),
+        study("1.2", "100-1", days_to_study="1", days_from_study_to_neg_covid_test="None,2"),
     ]
     write_node(tmp_path / "i.tsv", "imaging_study", *rows)
     tables = read(tmp_path)
     assert tables.events["start_day"].tolist() == [3.0]
-    assert tables.notes == (
-        "imaging_study: 1 days from a study to a test are no number; they are not used",
-        "imaging_study: 1 days from a study to a test have no day of the study; they are not used",
+    assert tables.notes == ("imaging_study: 1 days from a study to a test have no day of the study; they are not used",)
+
+
+def test_days_that_are_dates_or_words_are_refused_wherever_they_stand(tmp_path: Path) -> None:
+    tests = "days_from_study_to_pos_covid_test"
+    rows = [study("1.1", "100-1", days_to_study="20200311"), study("1.2", "100-1", **{tests: "2020-03-01,soon,2"})]
+    write_node(tmp_path / "i.tsv", "imaging_study", *rows)
+    write_node(tmp_path / "v.tsv", "visit", visit("100-1", days_to_hospital_admission="43901"))
+    rule = "must be a number of at least -40000 and at most 40000 (days from the index event, not a date)"
+    with pytest.raises(TableError) as caught:
+        read(tmp_path)
+    assert caught.value.problems == (
+        f"i.tsv: days_to_study {rule}; 1 row does not (row 2: '20200311')",
+        f"v.tsv: days_to_hospital_admission {rule}; 1 row does not (row 2: '43901')",
     )
+    (tmp_path / "v.tsv").unlink()
+    write_node(tmp_path / "i.tsv", "imaging_study", rows[1])
+    message = rf"{tests} must hold days \(.*\); 2 items are none \('2020-03-01', 'soon'\)"
+    with pytest.raises(TableError, match=message):
+        read(tmp_path)
+
+
+def test_a_day_as_far_off_as_anyone_lives_is_a_day(tmp_path: Path) -> None:
+    write_node(tmp_path / "i.tsv", "imaging_study", study("1.1", "100-1", days_to_study="-40000"))
+    assert read(tmp_path).studies["day"].tolist() == [-40000.0]
+
+
+def test_a_test_for_another_illness_is_no_covid_test_and_is_counted(tmp_path: Path) -> None:
+    positive = {"test_days_from_index": "1", "test_result_text": "Positive"}
+    names = ("Influenza A", "COVID-19", "", "SARS-CoV-2 PCR")
+    rows = [visit("100-1", submitter_id=f"m{i}", test_name=name, **positive) for i, name in enumerate(names)]
+    write_node(tmp_path / "m.tsv", "measurement", *rows)
+    tables = read(tmp_path)
+    assert tables.events["kind"].tolist() == ["covid_test"] * 3
+    assert tables.notes == ("measurement: 1 rows are of another test than COVID-19; they are not read",)
+
+
+def test_an_event_of_several_ids_makes_them_one_patient_and_is_counted(tmp_path: Path) -> None:
+    write_node(tmp_path / "c.tsv", "case", case("100-2"), case("100-3"))
+    write_node(
+        tmp_path / "m.tsv",
+        "measurement",
+        visit("100-1,100-3,100-2", submitter_id="m", test_days_from_index="0", test_result_text="Positive"),
+    )
+    tables = read(tmp_path)
+    assert tables.events["case_id"].tolist() == ["100-3"]
+    assert tables.cases["patient_id"].tolist() == ["100-1", "100-1"]
+    assert len(tables.notes) == 1
+    assert tables.notes[0].startswith("measurement: 1 rows name several cases; they are taken for one patient")
+
+
+def test_an_annotation_of_several_studies_is_a_reading_of_each(tmp_path: Path) -> None:
+    write_node(tmp_path / "c.tsv", "case", case("100-1"))
+    write_node(tmp_path / "i.tsv", "imaging_study", study("1.1", "100-1"), study("1.2", "100-1"))
+    write_node(tmp_path / "s.tsv", "dx_series_file", *(series(f"{of}.{n}", of) for of in ("1.1", "1.2") for n in "12"))
+    write(
+        tmp_path,
+        "annotation",
+        {"midrc_mRALE_score": "14", "imaging_studies.submitter_id": "1.1,1.2", "annotator_id": "A"},
+        {"midrc_mRALE_score": "9", "dx_series_files.submitter_id": "1.1.1,1.2.1", "annotator_id": "B"},
+        {"midrc_mRALE_score": "7", "dx_series_files.submitter_id": "1.2.1,1.2.2", "annotator_id": "C"},
+        {"midrc_mRALE_score": "5", "dx_series_files.submitter_id": "1.1.2", "annotator_id": "D"},
+    )
+    tables = read(tmp_path)
+    assert plain(tables.readings[["study_id", "series_id", "reader", "value"]]) == [
+        ["1.1", "1.1.2", "D", 5.0],
+        ["1.1", "-", "A", 14.0],
+        ["1.1", "-", "B", 9.0],
+        ["1.2", "-", "A", 14.0],
+        ["1.2", "-", "B", 9.0],
+        ["1.2", "-", "C", 7.0],
+    ]
+    assert "annotation: rows link to 2 further studies; each of these has the reading too" in tables.notes
 
 
 def test_an_old_export_without_the_days_to_tests_lacks_covid_tests(tmp_path: Path) -> None:
@@ -261,3 +334,11 @@ def test_readings_of_a_study_in_two_projects_count_once_or_are_refused(tmp_path:
             TableError, match="1 studies have copies with another day, age, flag of the case, or reading"
         ):
             read(tmp_path)
+
+
+def test_readings_of_two_projects_are_refused_too_where_only_one_has_the_study(tmp_path: Path) -> None:
+    write_node(tmp_path / "i.tsv", "imaging_study", study("1.1", "100-1"))
+    rows = [reading("1.1", project_id=project, midrc_mRALE_score=score) for project, score in (("A", "7"), ("B", "14"))]
+    write(tmp_path, "annotation", *rows)
+    with pytest.raises(TableError, match=r"^1 studies have copies with another day, age, flag of the case, or reading"):
+        read(tmp_path)

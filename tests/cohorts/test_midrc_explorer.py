@@ -209,6 +209,27 @@ def test_records_join_the_node_of_their_study_uid_under_another_id(tmp_path: Pat
     assert tables.notes == ()
 
 
+def test_a_record_of_a_node_s_study_under_another_id_is_never_a_second_study(tmp_path: Path) -> None:
+    """Even where no id stands twice in the files."""
+    names = {"project_id": "Open-R1", "submitter_id": f"419639-000001_{UID}"}
+    write_node(tmp_path / "i.tsv", "imaging_study", study(UID, "419639-000001", days_to_study="3", **names))
+    save(
+        tmp_path / "s.json",
+        [
+            {
+                "submitter_id": UID,
+                "study_uid": UID,
+                "project_id": "Open-R1",
+                "case_ids": ["419639-000001"],
+                "days_to_study": 4,
+            }
+        ],
+    )
+    tables = read(tmp_path)
+    assert tables.studies["day"].tolist() == [3.0]
+    assert any("the more direct one is used" in note for note in tables.notes)
+
+
 def test_what_hangs_on_a_record_without_an_id_is_not_counted_beside_the_node(tmp_path: Path) -> None:
     test = {"test_name": "COVID-19", "test_result_text": "Negative", "test_days_from_index": 4, "test_method": "RT-PCR"}
     bare = {"project_id": "Open-R1", "submitter_id": "419639-000001", "_case_id": "u", "sex": "Male"}
@@ -408,7 +429,8 @@ def test_bad_values_of_a_download_are_told_with_the_file_and_the_node(tmp_path: 
         tmp_path / "x.json", [STUDY, {**STUDY, "submitter_id": "1.3", "_imaging_study_id": "v", "days_to_study": "May"}]
     )
     with pytest.raises(
-        TableError, match=r"^x.json \(imaging_study\): days_to_study must be a number; 1 row does not \(row 2: 'May'\)"
+        TableError,
+        match=r"^x.json \(imaging_study\): days_to_study must be a number .*; 1 row does not \(row 2: 'May'\)",
     ):
         read(tmp_path)
 

@@ -1,5 +1,6 @@
 """Which files below a root are read, and what is said of those that are not."""
 
+import csv
 import logging
 import zipfile
 from pathlib import Path
@@ -105,6 +106,25 @@ def test_images_that_no_row_names_join_their_study_and_those_of_no_study_are_cou
         "1 series on disk are of no study that the export names; they are not used",
         "1 series on disk are in no series file node; they are read from their headers",
         "1 studies have no image below the root",
+    )
+
+
+def test_images_beside_cases_alone_are_counted(tmp_path: Path) -> None:
+    write_node(tmp_path / "c.tsv", "case", case("100-1"))
+    put(tmp_path / "1.1" / "1.dcm", dicom("1.1", "1.1.5"))
+    assert read(tmp_path).notes == ("1 series on disk are of no study that the export names; they are not used",)
+
+
+def test_images_whose_header_names_another_patient_than_the_case_of_their_study_are_counted(tmp_path: Path) -> None:
+    names = ("100-1", "100-2", "419639-1")
+    studies = [study(f"1.{number}.0", name) for number, name in enumerate(names)]
+    write_node(tmp_path / "i.tsv", "imaging_study", *studies)
+    for number, patient in enumerate(("100-1", "100-9", "MIDRC-RICORD-1C-419639-1")):
+        put(tmp_path / f"{number}.dcm", dicom(f"1.{number}", f"5.{number}", case=patient))
+    words = "1 of these name another patient in their header than the case of their study, which is believed"
+    assert read(tmp_path).notes == (
+        "3 series on disk are in no series file node; they are read from their headers",
+        words,
     )
 
 
@@ -216,11 +236,11 @@ def test_tsvs_that_are_not_ours_stop_nothing_and_are_counted_without_their_names
     for i, content in enumerate([*UNREADABLE, b"a\tb\n1\t2\n", b"type\tid\ncase\t1\nvisit\t2\n"]):
         (tmp_path / "results" / f"doe{i}.tsv").write_bytes(content)
     (tmp_path / "showcase.tsv").write_text("a\tb\n")  # ends in `case` by accident
-    with caplog.at_level(logging.INFO, logger="midrc_ml.cohorts.midrc_files"):
+    with caplog.at_level(logging.DEBUG):
         tables = read(tmp_path)
     assert len(tables.cases) == 1
     assert tables.notes == ("6 TSV, CSV or JSON files below the root are no export of MIDRC and are not read",)
-    assert "results/doe0.tsv" in caplog.text
+    assert "doe" not in caplog.text
 
 
 @pytest.mark.parametrize("name", ["case.tsv", "Open-A1_case.tsv", "Open-A1_dx_series_file.tsv", "visit.csv"])
@@ -264,6 +284,42 @@ def test_linked_folders_are_entered_and_a_circle_of_links_ends(tmp_path: Path) -
     assert files["1.2.3"] == str(root / "export" / "deep" / "1.2.3.zip")
     assert files["1.2.4"] == str(root / "export" / "deep" / "1.2.4")
     assert tables.notes == ()
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_a_table_that_another_program_saved_with_quotes_is_read(tmp_path: Path, ending: str) -> None:
+    rows = pd.DataFrame(
+        [{**study("1.1", "100-1"), "study_description": 'AP, "portable"\t1\nview', "type": "imaging_study"}]
+    )
+    separator = {"csv": ",", "tsv": "\t"}[ending]
+    rows.to_csv(tmp_path / f"x.{ending}", sep=separator, quoting=csv.QUOTE_ALL, index=False)
+    assert read(tmp_path).studies[["study_id", "description"]].to_numpy().tolist() == [
+        ["1.1", 'AP, "portable"\t1\nview']
+    ]
+
+
+def test_a_csv_of_which_only_what_needs_it_is_quoted_is_read(tmp_path: Path) -> None:
+    rows = pd.DataFrame([{**study("1.1", "100-1"), "study_description": "XR CHEST, 1 VIEW", "type": "imaging_study"}])
+    rows.to_csv(tmp_path / "x.csv", index=False)
+    assert read(tmp_path).studies["description"].tolist() == ["XR CHEST, 1 VIEW"]
+
+
+@pytest.mark.parametrize("content", ['{"data": []}', '{"data": {"visit": []}}'])
+def test_a_json_export_without_records_is_known_by_its_name_and_is_not_absent(tmp_path: Path, content: str) -> None:
+    write_node(tmp_path / "case.tsv", "case", case("100-1"))
+    (tmp_path / "Open-A1_visit.json").write_text(content)
+    (tmp_path / "answers.json").write_text(content)
+    tables = read(tmp_path)
+    assert "hospital_stay" not in tables.absent
+    assert tables.notes == ("1 TSV, CSV or JSON files below the root are no export of MIDRC and are not read",)
+
+
+def test_rows_are_told_to_be_counted_without_blank_lines_where_there_are_some(tmp_path: Path) -> None:
+    path = write_node(tmp_path / "c.tsv", "case", case("100-1"), case("100-2", sex="X"))
+    header, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([header, lines[0], "", "", lines[1]]) + "\n")
+    with pytest.raises(TableError, match=r"^c.tsv \(blank lines not counted\): sex must be one of .*row 3: 'X'"):
+        read(tmp_path)
 
 
 def test_a_row_with_a_tab_too_many_shifts_no_column(tmp_path: Path) -> None:

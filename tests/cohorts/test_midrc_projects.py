@@ -52,8 +52,14 @@ def test_aliases_join_ids_and_also_through_the_ricord_prefix(tmp_path: Path) -> 
     ("content", "message"),
     [
         (None, r"cohort.aliases is '.*' \(FileNotFoundError\); it must be a CSV or TSV file"),
-        ("a,b\n1,2\n", r"with the columns a, b; it must be a CSV or TSV file with the columns id, patient"),
-        ("id\tpatient\n1\t\n\t2\n3\t4\n", r"^cohort.aliases: 2 rows have an empty cell \(lines 2, 3\)"),
+        (
+            "100-1,P7\n",
+            r"whose first line has 2 other names; it must be a CSV or TSV file with the columns id, patient",
+        ),
+        ("id\tpatient\n1\t\n\n\t2\n3\t4\n", r"^cohort.aliases: 2 rows have an empty cell \(lines 2, 4\); correct"),
+        ("id,patient\n1,2,\n3,4\n5\n", r"^cohort.aliases: 2 rows have another number of cells .* \(lines 2, 4\)"),
+        ("", r"whose first line has 0 other names"),
+        ('id,patient\n"1,2\n', r"\(Error\); it must be a CSV"),
     ],
 )
 def test_an_aliases_file_of_another_form_is_refused(tmp_path: Path, content: str | None, message: str) -> None:

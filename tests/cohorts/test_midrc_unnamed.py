@@ -1,5 +1,6 @@
 """Where the images of a series lie whose names say nothing: by their DICOM headers, of which few are read."""
 
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -19,6 +20,15 @@ def test_a_file_name_that_several_series_share_tells_nothing_headers_do(tmp_path
     found = find_series_files(tmp_path, table)
     assert files(found) == [two, one]
     assert found.notes == ("2 series lie in files whose names do not tell; they were found by their headers",)
+
+
+def test_a_zip_of_several_series_without_a_name_is_given_to_none_and_counted(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as package:
+        package.writestr("a.dcm", dicom("1.1", "5.2"))
+        package.writestr("b.dcm", dicom("1.2", "5.1", case="100-2"))
+    found = find_series_files(tmp_path, rows("1.1", "1.2"))
+    assert files(found) == [None, None]
+    assert found.notes == ("1 ZIPs that are named by no series hold several; they are not used (unpack them)",)
 
 
 def test_headers_tell_the_series_of_files_in_a_folder_of_several(tmp_path: Path) -> None:

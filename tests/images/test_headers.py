@@ -117,6 +117,7 @@ def test_a_header_gives_these_values(tmp_path: Path) -> None:
         "instance_number": 3.0,
         "transfer_syntax": "1.2.840.10008.1.2.1",
         "instances": 1.0,
+        "num_series": 1.0,
         "reason": None,
     }
 
@@ -257,4 +258,12 @@ def test_of_a_zip_the_first_dicom_file_is_read_and_the_files_are_counted(tmp_pat
             package.writestr("1/b.dcm", as_bytes(dx(SeriesDescription="later")))
             package.writestr("1/a.dcm", as_bytes(dx(SeriesDescription="Gerät", SpecificCharacterSet="ISO_IR 100")))
         row = read(path)
-        assert (row["series_description"], row["instances"]) == ("Gerät", 3.0)
+        assert (row["series_description"], row["instances"], row["num_series"]) == ("Gerät", 3.0, 1.0)
+
+
+def test_the_series_in_a_zip_are_counted(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w", zipfile.ZIP_DEFLATED) as package:
+        for number, uid in enumerate(("1.2.3.1", "1.2.3.2", "1.2.3.1")):
+            package.writestr(f"{number}.dcm", as_bytes(dx(SeriesInstanceUID=uid)))
+    row = read(tmp_path / "all.zip")
+    assert (row["series_uid"], row["instances"], row["num_series"]) == ("1.2.3.1", 3.0, 2.0)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from films import as_bytes, film
 
 from midrc_ml.images import cache as cache_module
 from midrc_ml.images.cache import ImageCache
@@ -52,6 +53,18 @@ def test_cached_pixels_are_those_of_the_recipe_in_the_order_asked_for(tmp_path: 
     assert_right(cache(tmp_path).load(files[::-1], num_processes=1), files[::-1])
     images = cache(tmp_path).load(files, num_processes=1)
     assert np.array_equal(images.gather([3, 0, 3])[2], expected(files[3]))
+
+
+def test_a_film_whose_header_names_another_series_is_not_used(tmp_path: Path) -> None:
+    pixels = np.arange(1024, dtype=np.uint16).reshape(32, 32)
+    path = tmp_path / "film.dcm"
+    path.write_bytes(as_bytes(film(pixels, SeriesInstanceUID="1.2.840.1.7")))
+    asked = ["1.2.840.1.7", "1.2.840.1.8", "own-name", "8.1"]
+    for _ in ("decoded", "from the cache"):
+        images = cache(tmp_path).load([str(path)] * 4, series=asked, num_processes=1)
+        other = "the header names another SeriesInstanceUID than the series table"
+        assert images.reasons == [None, other, None, None]
+        assert images.place[:, 0].tolist() == [0, -1, 0, 0]
 
 
 def test_a_second_load_decodes_nothing(tmp_path: Path) -> None:
