@@ -1,15 +1,15 @@
 """Find the files of a MIDRC export below a folder, read them all, and make one row of each thing that they describe."""
 
-import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from midrc_ml.cohorts.midrc_disk import walk
 from midrc_ml.cohorts.midrc_file import FILE_NOTES, SUFFIXES, Content, node_in_name, read_file
 from midrc_ml.cohorts.midrc_merge import Source, one_row_each
 from midrc_ml.cohorts.midrc_nodes import NODE_NAMES, NODES
@@ -104,19 +104,3 @@ def _read(path: Path, where: str) -> Content | None:
             kind = path.suffix.lstrip(".").upper()
             return Content(problems=[f"{where}: not a readable {kind} ({error}); export it again"])
         return Content(problems=[f"{where}: {error}; export it from the MIDRC portal as it is"])
-
-
-def walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Each folder from `root` down with its folders and files, in the order of their names.
-
-    Links are followed; a folder that several paths lead to is entered once, so that a circle of links ends.
-    """
-    entered = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in entered:
-            folders.clear()
-            continue
-        entered.add((status.st_dev, status.st_ino))
-        folders.sort()
-        yield folder, folders, sorted(files)

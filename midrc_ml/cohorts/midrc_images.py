@@ -10,11 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from midrc_ml.cohorts.midrc_disk import ENDING, FOLDER, PICTURE, ZIP, Disk, listed, walk
+from midrc_ml.cohorts.midrc_disk import ENDING, FOLDER, PICTURE, ZIP, Disk, listed
 from midrc_ml.cohorts.midrc_unnamed import FOUND_COLUMNS, series_by_header
 from midrc_ml.images.files import pattern_of
-
-__all__ = ["SeriesFiles", "find_series_files", "walk"]
 
 
 @dataclass(frozen=True)

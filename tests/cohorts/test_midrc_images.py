@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from image_layouts import files, put, rows, sops_of
 
-from midrc_ml.cohorts.midrc_images import find_series_files, walk
+from midrc_ml.cohorts.midrc_disk import walk
+from midrc_ml.cohorts.midrc_images import find_series_files
 from midrc_ml.images import headers
 from midrc_ml.images.files import members
 
