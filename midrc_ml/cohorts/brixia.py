@@ -8,6 +8,7 @@ Readings: `brixia_total`, `brixia_A` ... `brixia_F` of the readers `senior` and 
 `opacity` of the reader `mean_of_3`. Patients, days, outcomes and images come from `<data_dir>/cohen`, by file name.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,8 +152,8 @@ def _mean_readings(path: Path) -> tuple[pd.DataFrame, list[str]]:
     """No rows where the file is not there: it is another project's."""
     if not path.is_file():
         return pd.DataFrame({"study_id": []}, dtype="str"), []
-    with path.open(encoding="utf-8-sig") as lines:
-        comments = sum(line.startswith("##") for line in lines)
+    # As bytes: in which encoding it is comes out below.
+    comments = sum(line.startswith(b"##") for line in path.read_bytes().removeprefix(BOM_UTF8).splitlines())
     columns = (text("filename", required=True), *(number(name, low=0, high=high) for name, high in _MEANS.values()))
     names = [column.name for column in columns]
     raw = read_text_table(path, columns=names, source=_SEVERITY_SOURCE, skip_lines=comments)

@@ -18,8 +18,8 @@ class CsvCohort:
     """Reads the tables that `cases` ... `readings` describe, each None, one block, or a list of blocks.
 
     root: the folder of the tables. name: what the cohort is called in reports. images: the folder that relative
-    paths of images start from, below `root`; None = `root`. on_contradiction: what becomes of rows that contradict
-    each other: `refuse` or `leave_out`. synthetic: true where no patient stands behind a row.
+    paths of images start from, itself a path from `root`; None = `root`. on_contradiction: what becomes of rows that
+    contradict each other: `refuse` or `leave_out`. synthetic: true where no patient stands behind a row.
     """
 
     root: str | None
@@ -67,7 +67,7 @@ class CsvCohort:
         return read_described(
             self._described,
             root=root,
-            images=root / Path(self.images or "").expanduser(),
+            images=(root / Path(self.images or "").expanduser()).resolve(),
             origin=f"{self.name} tables" if self.name else "own tables",
             synthetic=self.synthetic,
             on_contradiction=self.on_contradiction,

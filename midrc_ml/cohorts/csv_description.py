@@ -5,13 +5,12 @@ stands for each column of ours the name of theirs, or a mapping that also says w
 `sex: {column: gender, map: {M: Male, F: Female}}`, or what it is in every row: `site: {value: General Hospital}`.
 """
 
-import difflib
 import os
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from midrc_ml.cohorts.csv_values import BANDS, DAYS_PER, ISO, YEARS_PER, is_date_format
+from midrc_ml.cohorts.csv_mistakes import column_mistakes, mark_mistakes, marks, near
 from midrc_ml.tables.schemas import FIVE_TABLES, SERIES, Column, text
 
 TABLES = {table.name: table for table in FIVE_TABLES}
@@ -32,18 +31,6 @@ _FURTHER = {
     "studies": tuple(column for column in SERIES.columns if column.name in OF_SERIES),
     "events": (text("study_id"), Column(name=HAPPENED, kind="flag")),
 }
-_KEYS = {  # what a mapping may say beside `column` or `value`, by the kind of our column
-    "text": ("pattern",),
-    "list": ("separator", "pattern"),
-    "flag": (),
-    "number": (),
-    "date": ("date",),
-    "stamp": ("date",),
-    "day": ("unit", "sign", "origin", "date"),
-    "age": ("unit", "bands", "origin", "date"),
-}
-_FOR_ALL = ("column", "value", "missing", "map", "others")
-_UNITS = {"day": tuple(DAYS_PER), "age": tuple(YEARS_PER)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +39,7 @@ class Source:
 
     name: of our column; kind: how it is read. column: theirs; value: instead of one. map: {theirs: ours}, as pairs;
     others: what any other value becomes, None = missing, with {} for the value itself. origin: another source, or the
-    `case` (its index date) or the `study` (its day) that the days are counted from.
+    `case` (its index date) or the `study` (its day; of an age as a date) that the days are counted from.
     """
 
     name: str
@@ -144,10 +131,10 @@ def _block(table: str, given: Mapping[str, Any], where: str, problems: list[str]
         problems.append(f"{where}.file is {given['file']!r}; give its path from cohort.root")
     if (given.get("decimal") or ".") not in (".", ","):
         problems.append(f"{where}.decimal is {given['decimal']!r}; it must be '.' or ','")
-    problems += _mark_mistakes(given.get("missing"), f"{where}.missing")
+    problems += mark_mistakes(given.get("missing"), f"{where}.missing")
     if isinstance(given.get("only"), Mapping):
         for column, values in given["only"].items():
-            problems += _mark_mistakes(values, f"{where}.only.{column}")
+            problems += mark_mistakes(values, f"{where}.only.{column}")
     elif given.get("only") is not None:
         problems.append(f"{where}.only is {given['only']!r}; it must be a mapping of a column of theirs to its values")
     if problems[before:]:
@@ -178,6 +165,12 @@ def _block(table: str, given: Mapping[str, Any], where: str, problems: list[str]
             for source in sources.values()
             if source.origin == "study"
         ]
+    age, day = sources.get("age"), sources.get("day")
+    if age is not None and age.origin == "study" and (day is None or day.date is None):
+        problems.append(
+            f"{age.where}: a date of birth, but the day of the study is no date; give as `origin:` the column of dates "
+            f"that it is the age at"
+        )
     if problems[before:]:
         return None
     return Block(
@@ -187,8 +180,8 @@ def _block(table: str, given: Mapping[str, Any], where: str, problems: list[str]
         delimiter=given.get("delimiter"),
         encoding=given.get("encoding") or "utf-8",
         decimal=given.get("decimal") or ".",
-        missing=_marks(given.get("missing")),
-        only={str(column): _marks(values) for column, values in (given.get("only") or {}).items()},
+        missing=marks(given.get("missing")),
+        only={str(column): marks(values) for column, values in (given.get("only") or {}).items()},
         sources=sources,
     )
 
@@ -201,7 +194,7 @@ def _source(rule: Column, given: Any, table: str, where: str, problems: list[str
         problems.append(f"{where} is {given!r}; it must be the name of a column (in quotes), or a mapping")
         return None
     before = len(problems)
-    problems += _mistakes(given, kind, where)
+    problems += column_mistakes(rule.name, given, kind, where)
     origin = _origin(rule, given, kind, table, where, problems)
     if problems[before:]:
         return None
@@ -212,7 +205,7 @@ def _source(rule: Column, given: Any, table: str, where: str, problems: list[str
         rule=rule,
         column=None if given.get("column") is None else str(given["column"]),
         value=None if given.get("value") is None else str(given["value"]),
-        missing=_marks(given.get("missing")),
+        missing=marks(given.get("missing")),
         map=None if given.get("map") is None else tuple((theirs, _ours(ours)) for theirs, ours in given["map"].items()),
         has_others="others" in given,
         others=None if given.get("others") is None else str(given["others"]),
@@ -226,63 +219,28 @@ def _source(rule: Column, given: Any, table: str, where: str, problems: list[str
     )
 
 
-def _mistakes(given: Mapping[str, Any], kind: str, where: str) -> list[str]:
-    """A sentence for each thing that a mapping for a column of this kind must not say."""
-    problems: list[str] = []
-    allowed = (*_FOR_ALL, *_KEYS[kind])
-    for key in given:
-        if key not in allowed:
-            problems.append(f"{where}.{key}: not for this column{near(key, allowed)}; it may say {', '.join(allowed)}")
-    if (given.get("column") is None) == (given.get("value") is None):
-        problems.append(f"{where}: give one of `column:` (a column of the file) and `value:` (the same for every row)")
-    pairs = given.get("map")
-    if pairs is not None and not isinstance(pairs, Mapping):
-        problems.append(f"{where}.map is {pairs!r}; it must be a mapping {{theirs: ours}}")
-    if "others" in given and pairs is None:
-        problems.append(f"{where}.others: it says what values that are not in `map:` become; give a `map:`")
-    unit, units = given.get("unit"), _UNITS.get(kind, ())
-    if unit is not None and unit not in units and "unit" in allowed:
-        problems.append(f"{where}.unit is {unit!r}; it must be one of {', '.join(units)}")
-    if given.get("sign", 1) not in (1, -1) or isinstance(given.get("sign", 1), bool):
-        problems.append(f"{where}.sign is {given['sign']!r}; it must be 1 or -1")
-    if given.get("bands", "middle") not in BANDS:
-        problems.append(f"{where}.bands is {given['bands']!r}; it must be one of {', '.join(BANDS)}")
-    for key in ("separator", "pattern", "date"):
-        if key in given and not (isinstance(given[key], str) and given[key]):
-            problems.append(f"{where}.{key} is {given[key]!r}; it must be a text")
-    if "{}" not in str(given.get("pattern", "{}")):
-        problems.append(f"{where}.pattern is {given['pattern']!r}; it must hold {{}}, where the cell goes")
-    if os.path.isabs(str(given.get("pattern", ""))):
-        problems.append(f"{where}.pattern is {given['pattern']!r}; give the folder of the images as cohort.images")
-    date = given.get("date")
-    if isinstance(date, str) and not is_date_format(date):
-        problems.append(f"{where}.date is {date!r}; it must be {ISO} (2020-03-25), or a format such as '%d.%m.%Y'")
-    problems += _mark_mistakes(given.get("missing"), f"{where}.missing")
-    if kind == "stamp" and date is None:
-        problems.append(f"{where}: give its format, date: {ISO} or such as '%d.%m.%Y'")
-    if date is not None and (given.get("sign") is not None or given.get("unit") is not None):
-        problems.append(f"{where}: dates have neither sign nor unit; give `date:` without them")
-    return problems
-
-
 def _origin(
     rule: Column, given: Mapping[str, Any], kind: str, table: str, where: str, problems: list[str]
 ) -> Source | str | None:
-    """What days are counted from: for dates, the case's index date unless it is said."""
+    """What days are counted from: for dates the case's index date, for a study's age its day, unless it is said."""
     origin, date = given.get("origin"), given.get("date")
+    of_study = kind == "age" and table == "studies"
     if kind not in ("day", "age"):
         return None
     if kind == "age" and origin is not None and date is None:
         problems.append(f"{where}.origin: an age has one only where it is counted from a date of birth, with `date:`")
         return None
     if origin is None:
-        return "case" if date is not None else None
+        return None if date is None else "study" if of_study else "case"
     if isinstance(origin, Mapping) and "of" in origin:
-        fitting = "case" if date is not None else "study"
-        if dict(origin) != {"of": fitting} or (fitting == "study" and table != "events"):
-            rules = "{of: case} for dates (the case's index_date), {of: study} for days of events (the study's day)"
+        fitting = {"study": of_study if date is not None else table == "events", "case": date is not None}
+        if len(origin) > 1 or not fitting.get(str(origin["of"])):
+            rules = (
+                "{of: case} for dates (the case's index_date), {of: study} for days of events and the age of a study "
+                "(the study's day)"
+            )
             problems.append(f"{where}.origin is {dict(origin)!r}; it must be a column, or {rules}")
-        return fitting
+        return str(origin["of"])
     if isinstance(origin, str | int) and not isinstance(origin, bool):
         origin = {"column": origin} if date is None else {"column": origin, "date": date}
     place = f"{where}.origin"
@@ -308,21 +266,3 @@ def _kind(rule: Column, table: str) -> str:
 
 def _ours(value: Any) -> str:
     return "" if value is None else str(value)
-
-
-def _marks(given: Any) -> tuple[Hashable, ...]:
-    if given is None:
-        return ()
-    return tuple(given) if isinstance(given, list | tuple) else (given,)
-
-
-def _mark_mistakes(given: Any, where: str) -> list[str]:
-    """A sentence where `given` is neither a value nor a list of them."""
-    wrong = [mark for mark in _marks(given) if not isinstance(mark, str | int | float)]
-    return [f"{where} is {given!r}; it must be a value, or a list of values"] if wrong else []
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """`, did you mean ...?` where something known is spelt nearly so."""
-    found = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
-    return f", did you mean {found[0]}?" if found else ""

@@ -1,10 +1,14 @@
 """Somebody's own CSV, TSV and Parquet files as tables of text, cell by cell as they stand in the file."""
 
+import codecs
 import csv
 import difflib
 import gzip
 import json
+import re
+import zlib
 from dataclasses import dataclass
+from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 
@@ -18,14 +22,15 @@ from midrc_ml.tables.checks import NUM_SHOWN
 _DELIMITERS = (",", ";", "\t", "|")
 _TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz")
 _PARQUET_ENDINGS = (".parquet", ".pq")
+_DELIMITER_LINE = re.compile(r'"?sep=(.)"?\r?(?:\n|$)', re.IGNORECASE)  # of Excel, before the header
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextTable:
     """The cells of a file as text, missing where blank; the index is the row of the file that an editor shows.
 
-    columns: as in the file, repeats included. dates, numbers: the columns of these types in a file that has types;
-    their texts are ISO dates and numbers with a point. undecodable: those whose bytes are no text.
+    columns: as in the file, repeats included. dates, numbers, lists: the columns of these types in a file that has
+    types; their texts are ISO dates, numbers with a point, and JSON. undecodable: those whose bytes are no text.
     """
 
     frame: pd.DataFrame
@@ -33,14 +38,15 @@ class TextTable:
     num_empty: int = 0
     dates: frozenset[str] = frozenset()
     numbers: frozenset[str] = frozenset()
+    lists: frozenset[str] = frozenset()
     undecodable: frozenset[str] = frozenset()
 
 
 def read_text_file(root: Path, file: str, *, delimiter: str | None, encoding: str) -> TextTable:
     """The table in `root`/`file`, a CSV, TSV (either also `.gz`) or Parquet file by its ending.
 
-    A named index of pandas becomes a column. delimiter: of cells; None = the one of , ; tab | that the header holds
-    most often. encoding: of the text, and of bytes in a Parquet file.
+    A named index of pandas becomes a column. delimiter: of cells; None = the one that a first line `sep=;` names,
+    else the one of , ; tab | that the header holds most often. encoding: of the text, and of bytes in a Parquet file.
 
     Raises:
         TableError: no such file, not a table, or rows that are longer or shorter than the header.
@@ -58,17 +64,20 @@ def read_text_file(root: Path, file: str, *, delimiter: str | None, encoding: st
             endings = ", ".join((*_TEXT_ENDINGS, *_PARQUET_ENDINGS))
             raise TableError([f"{file}: a table is read from {endings}; save it as one of them"])
         content = gzip.decompress(path.read_bytes()) if lower.endswith(".gz") else path.read_bytes()
-        text = content.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
+        text = content.decode("utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding)
+        said = _DELIMITER_LINE.match(text)
         if delimiter is None:
-            delimiter = "\t" if ".tsv" in lower else _delimiter_of(text)
-        return _from_text(text, file, delimiter)
+            delimiter = said[1] if said else "\t" if ".tsv" in lower else _delimiter_of(text)
+        return _from_text(text, file, delimiter, skip_first=said is not None)
     except UnicodeDecodeError as error:
         raise TableError(
             [f"{file}: not in {encoding}; say which encoding it has (`encoding: cp1252` for one from Excel on Windows)"]
         ) from error
     except LookupError as error:
         raise TableError([f"{file}: encoding {encoding!r} is not known; give one such as utf-8 or cp1252"]) from error
-    except (pyarrow.ArrowException, EOFError, OSError) as error:
+    except (zlib.error, EOFError, gzip.BadGzipFile) as error:
+        raise TableError([f"{file}: a damaged or cut off gz file; copy or save it again"]) from error
+    except (pyarrow.ArrowException, OSError) as error:
         raise TableError([f"{file}: not a readable {path.suffix[1:]} file ({type(error).__name__})"]) from error
 
 
@@ -77,7 +86,7 @@ def _delimiter_of(text: str) -> str:
     return max(_DELIMITERS, key=header.count)
 
 
-def _from_text(text: str, file: str, delimiter: str) -> TextTable:
+def _from_text(text: str, file: str, delimiter: str, *, skip_first: bool) -> TextTable:
     if len(delimiter) != 1:
         raise TableError([f"{file}: delimiter {delimiter!r} must be one character"])
     if text.lstrip()[:9].lower().startswith(("<!doctype", "<html")):
@@ -93,6 +102,8 @@ def _from_text(text: str, file: str, delimiter: str) -> TextTable:
         raise TableError(
             [f"{file}: not a readable table at row {reader.line_num} ({error}); save it again as CSV"]
         ) from error
+    if skip_first:
+        del rows[0], numbers[0]
     full = [position for position, row in enumerate(rows) if any(row)]
     if not full:
         raise TableError([f"{file}: an empty file; it must have a row of column names"])
@@ -130,7 +141,7 @@ def _without_empty_end(row: list[str], width: int) -> list[str]:
 def _from_parquet(path: Path, encoding: str) -> TextTable:
     table = _with_index(pyarrow.parquet.read_table(path))
     columns = tuple(table.column_names)
-    dates, numbers, undecodable = set(), set(), set()
+    dates, numbers, lists, undecodable = set(), set(), set(), set()
     texts: list[list[str | None]] = []
     for name, column in zip(columns, table.columns, strict=True):
         kind = column.type
@@ -141,6 +152,8 @@ def _from_parquet(path: Path, encoding: str) -> TextTable:
             dates.add(name)
         elif pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind) or pyarrow.types.is_decimal(kind):
             numbers.add(name)
+        elif pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind) or pyarrow.types.is_fixed_size_list(kind):
+            lists.add(name)
         try:
             texts.append([_cell(value, encoding) for value in column.to_pylist()])
         except UnicodeDecodeError:  # pixels, say: no harm unless the description names the column
@@ -155,6 +168,7 @@ def _from_parquet(path: Path, encoding: str) -> TextTable:
         columns=columns,
         dates=frozenset(dates),
         numbers=frozenset(numbers),
+        lists=frozenset(lists),
         undecodable=frozenset(undecodable),
     )
 
@@ -179,13 +193,15 @@ def _with_index(table: pyarrow.Table) -> pyarrow.Table:
 
 def _cell(value: object, encoding: str) -> str | None:
     """A typed value as the text that a person would write: 7 for an id that pandas made 7.0."""
-    if value is None or value != value:
+    if value is None or value != value or value == []:
         return None
     if isinstance(value, list | dict):
         return json.dumps(value, default=lambda item: _cell(item, encoding))
     if isinstance(value, bytes):
         value = value.decode(encoding)
     if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, Decimal) and value == value.to_integral_value():  # 1.00 as databases keep a 1
         return str(int(value))
     if hasattr(value, "isoformat"):
         return str(value.isoformat())

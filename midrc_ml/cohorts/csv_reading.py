@@ -9,9 +9,11 @@ import pandas as pd
 
 from midrc_ml.cohorts.contradictions import Contradiction, ContradictionRule, settle_contradictions
 from midrc_ml.cohorts.csv_columns import BlockRows, Known
-from midrc_ml.cohorts.csv_description import INDEX_DATE, OF_SERIES, Block, Source, described_blocks, near
+from midrc_ml.cohorts.csv_dates import STAMP
+from midrc_ml.cohorts.csv_description import INDEX_DATE, OF_SERIES, Block, Source, described_blocks
 from midrc_ml.cohorts.csv_files import TextTable, read_text_file
-from midrc_ml.cohorts.csv_images import find_images
+from midrc_ml.cohorts.csv_images import find_images, shared_images
+from midrc_ml.cohorts.csv_mistakes import near
 from midrc_ml.cohorts.csv_tables import TableMaker
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.errors import InputError, TableError
@@ -48,8 +50,10 @@ def read_described(
             raise InputError(f"cohort.images is {str(images)!r}, which is not a folder; give the folder of the images")
         found = find_images(tables["series"]["file"], images)
         tables["series"]["file"] = found.files
+        shared, strange = shared_images(tables["series"], tables["studies"], tables["cases"])
         tables["series"] = pd.concat([tables["series"], _of_no_study(found.unused, images)], ignore_index=True)
-        reading.notes += found.notes
+        reading.notes += [*found.notes, *shared]
+        reading.found.append(strange)
     reading.count_studies_without_image(tables)
     checked = Tables.checked(
         origin=origin,
@@ -84,8 +88,12 @@ class _Reading:
                 for block in self.blocks[table]
             ]
 
-        cases = make.cases(rows("cases", Known()))
-        of_cases = Known(index_date=_by(cases, "case_id")[INDEX_DATE])
+        of_cases_rows = rows("cases", Known())
+        index_date = _index_dates(of_cases_rows)
+        for block in of_cases_rows:  # one block may hold the dates of birth, another the index dates
+            block.known = Known(index_date=index_date)
+        cases = make.cases(of_cases_rows)
+        of_cases = Known(index_date=index_date)
         studies, in_studies = make.studies(rows("studies", of_cases))
         by_id = _by(studies, "study_id")
         known = Known(
@@ -171,6 +179,17 @@ class _Reading:
 
 def _key(block: Block) -> _FileKey:
     return block.file, block.delimiter, block.encoding
+
+
+def _index_dates(blocks: Iterable[BlockRows]) -> pd.Series:
+    """By case, the midnight at which its day 0 begins. A case with several is refused or left out elsewhere."""
+    dated = [
+        pd.DataFrame({"case_id": rows.of("case_id"), INDEX_DATE: rows.of(INDEX_DATE)})
+        for rows in blocks
+        if INDEX_DATE in rows.block.sources
+    ]
+    known = pd.concat(dated).dropna() if dated else pd.DataFrame({"case_id": [], INDEX_DATE: []})
+    return _by(known, "case_id")[INDEX_DATE].astype(STAMP)
 
 
 def _by(frame: pd.DataFrame, key: str) -> pd.DataFrame:

@@ -8,11 +8,10 @@ import pandas as pd
 from midrc_ml.cohorts.contradictions import Contradiction, ContradictionRule
 from midrc_ml.cohorts.csv_columns import BlockRows
 from midrc_ml.cohorts.csv_description import HAPPENED, INDEX_DATE, OF_SERIES
-from midrc_ml.cohorts.csv_values import bad_rows, unknown_words
+from midrc_ml.cohorts.csv_events import FILE, ROW, EventRows
+from midrc_ml.cohorts.csv_values import bad_rows
 from midrc_ml.tables.checks import NUM_SHOWN
-from midrc_ml.tables.schemas import AGE_OVER_89, CASES, EVENTS, READINGS, SERIES, STUDIES, TEST_RESULT, Table
-
-_FILE, _ROW = "file of the row", "row in its file"  # no column of ours has a space
+from midrc_ml.tables.schemas import AGE_OVER_89, CASES, EVENTS, READINGS, SERIES, STUDIES, Table
 
 
 @dataclass(kw_only=True)
@@ -32,18 +31,18 @@ class TableMaker:
         frames = []
         for rows in blocks:
             frame = self._frame(rows, CASES, INDEX_DATE)
-            nameless = int(frame["patient_id"].isna().sum())
-            if nameless and "patient_id" in rows.block.sources:
-                self.notes.append(
-                    f"cases from {rows.block.file}: {nameless} rows name no patient; each is one of its own"
-                )
-            frame["patient_id"] = frame["patient_id"].fillna(frame["case_id"])
             age, marked = frame["age"].astype("float64"), frame["age_over_89"].astype("boolean")
             from_age = (age >= AGE_OVER_89).astype("boolean").mask(age.isna())
             frame["age_over_89"] = marked.fillna(False) | from_age if "age" in rows.block.sources else marked
             frame["age"] = age.mask(marked.fillna(False).astype(bool), AGE_OVER_89)
             frames.append(frame)
-        return self._once(frames, CASES, CASES.key, further=(INDEX_DATE,))
+        cases = self._once(frames, CASES, CASES.key, further=(INDEX_DATE,))
+        # Of all rows of a case, and of all blocks, one may name its patient.
+        nameless = int(cases["patient_id"].isna().sum())
+        if nameless and any("patient_id" in rows.block.sources for rows in blocks):
+            self.notes.append(f"cases: {nameless} name no patient; each is one of its own")
+        cases["patient_id"] = cases["patient_id"].fillna(cases["case_id"])
+        return cases
 
     def studies(self, blocks: Sequence[BlockRows]) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The studies, and the series that stand in their rows."""
@@ -71,7 +70,8 @@ class TableMaker:
             frame = self._frame(rows, EVENTS, HAPPENED, check=False)
             frame["case_id"] = rows.case_id().to_numpy()
             frame["source"] = frame["source"].fillna(rows.block.file)
-            frame = self._that_happened(frame, rows)
+            make = EventRows(rows=rows, rule=self.rule, problems=self.problems, notes=self.notes, found=self.found)
+            frame = make.that_happened(frame)
             if "case_id" in rows.block.sources:
                 self._required(frame, EVENTS, rows)
             elif unknown := int(frame["case_id"].isna().sum()):
@@ -80,9 +80,8 @@ class TableMaker:
                     f"they are left out"
                 )
                 frame = frame.dropna(subset="case_id")
-            self._count_lost_days(frame, rows)
-            self._check_results(frame, rows)
-            frames.append(self._with_possible_days(frame.explode("name"), rows))
+            frame = make.with_known_words(make.with_known_days(make.of_one_case(frame)))
+            frames.append(frame.explode("name"))
         columns = [column.name for column in EVENTS.columns]
         if not frames:
             return pd.DataFrame(columns=columns)
@@ -115,7 +114,7 @@ class TableMaker:
         """The block's columns of `table`, with the file and row that each came from."""
         names = [*(column.name for column in table.columns), *further]
         frame = pd.DataFrame({name: rows.of(name) for name in names}, index=rows.frame.index)
-        frame[_FILE], frame[_ROW] = rows.block.file, rows.frame.index
+        frame[FILE], frame[ROW] = rows.block.file, rows.frame.index
         if check:
             self._required(frame, table, rows)
         return frame.reset_index(drop=True)
@@ -130,8 +129,11 @@ class TableMaker:
                 continue
             empty = frame[column.name].isna()
             if empty.any():
-                lines = list(frame.loc[empty, _ROW])
-                self.problems.append(bad_rows(lines, "must not be empty", where=f"{rows.block.file}: {column.name}"))
+                lines = list(frame.loc[empty, ROW])
+                sentence = bad_rows(lines, "must not be empty", where=f"{rows.block.file}: {column.name}")
+                by_others = source.has_others and source.others is None
+                hint = "; rows that `others: null` empties are left out with `only:`" if by_others else ""
+                self.problems.append(sentence + hint)
 
     def _series(self, frames: list[pd.DataFrame]) -> pd.DataFrame:
         """Series with an id each: its own, or that of its study, numbered where the study has several."""
@@ -151,71 +153,6 @@ class TableMaker:
         study_id = nameless["study_id"].astype(object)
         nameless = nameless.assign(series_id=study_id.where(single, study_id + "/" + number))
         return self._once([together[~unnamed], nameless], SERIES, SERIES.key)
-
-    def _that_happened(self, frame: pd.DataFrame, rows: BlockRows) -> pd.DataFrame:
-        sources = rows.block.sources
-        where = f"events from {rows.block.file}"
-        if HAPPENED in sources:
-            happened = frame[HAPPENED].eq(True).fillna(False).astype(bool)
-            words = "do not say that it happened"
-        else:
-            told = [name for name in ("start_day", "end_day", "name", "value") if name in sources]
-            told = [name for name in told if sources[name].column is not None]
-            if sources["kind"].value is None or not told:
-                return frame
-            # As it stands in their file: a day whose origin is missing has happened all the same.
-            happened = pd.concat([rows.told(name) for name in told], axis=1).any(axis=1).set_axis(frame.index)
-            words = f"are blank in {', '.join(told)}"
-        if not happened.all():
-            blank = int((~happened).sum())
-            self.notes.append(f"{where}: {blank} of {len(frame)} rows {words}: no {self._kind(rows)} is made of them")
-        return frame[happened]
-
-    def _count_lost_days(self, frame: pd.DataFrame, rows: BlockRows) -> None:
-        """Note the events that stand without a day which their file has: that it counts from is missing."""
-        for name in ("start_day", "end_day"):
-            lost = int((rows.told(name).loc[frame[_ROW]].to_numpy() & frame[name].isna().to_numpy()).sum())
-            if lost:
-                # Dropping them would make their patients negative.
-                self.notes.append(
-                    f"events from {rows.block.file}: {lost} of {len(frame)} {self._kind(rows)} rows are kept without "
-                    f"their {name}, as what it counts from is missing: it happened, but nobody knows when"
-                )
-
-    @staticmethod
-    def _kind(rows: BlockRows) -> str:
-        return rows.block.sources["kind"].value or "event"
-
-    def _check_results(self, frame: pd.DataFrame, rows: BlockRows) -> None:
-        """The results of COVID tests are the dictionary's words, in any case of letters."""
-        tests = (frame["kind"] == "covid_test") & frame["value"].notna()
-        ours = {word.lower(): word for word in TEST_RESULT}
-        words = frame["value"].astype(object).str.lower().map(ours)
-        unknown = tests & words.isna()
-        if unknown.any():
-            results = frame["value"].where(tests)
-            sentence = unknown_words(results, unknown, where=f"{rows.block.file}: value of covid_test")
-            self.problems.append(f"{sentence}; with a `map:` give each one of {', '.join(TEST_RESULT)}")
-        frame["value"] = frame["value"].astype(object).mask(tests, words)
-
-    def _with_possible_days(self, frame: pd.DataFrame, rows: BlockRows) -> pd.DataFrame:
-        """No event ends before it starts: refused, or without its days, as the rule says."""
-        backwards = frame["end_day"].astype("float64") < frame["start_day"].astype("float64")
-        if not backwards.any():
-            return frame
-        lines = list(dict.fromkeys(frame.loc[backwards, _ROW]))
-        where = f"{rows.block.file}: {self._kind(rows)}"
-        if self.rule == "refuse":
-            self.problems.append(
-                f"{bad_rows(lines, 'must not end before it starts', where=where)}; are `sign:`, `unit:` and `origin:` "
-                f"of both days right? on_contradiction=leave_out takes their days out"
-            )
-            return frame
-        # Without its days rather than not at all: a label must not take the patient for one who was never there.
-        self.notes.append(
-            f"events from {rows.block.file}: {len(lines)} end before they start; they are kept, but not their days"
-        )
-        return frame.assign(**{name: frame[name].mask(backwards) for name in ("start_day", "end_day")})
 
     def _once(
         self, frames: Sequence[pd.DataFrame], table: Table, key: Sequence[str], *, further: Sequence[str] = ()
@@ -270,7 +207,7 @@ class TableMaker:
         if self.rule == "leave_out":
             self.notes.append(f"{words}; they are left out")
             return once.drop(rows.index)
-        places = [f"row {row} of {file}" for file, row in zip(rows[_FILE], rows[_ROW], strict=True)]
+        places = [f"row {row} of {file}" for file, row in zip(rows[FILE], rows[ROW], strict=True)]
         shown = ", ".join(places[:NUM_SHOWN]) + (" ..." if len(places) > NUM_SHOWN else "")
         self.problems.append(
             f"{words} ({shown}); correct them, or leave such rows out with cohort.on_contradiction=leave_out"

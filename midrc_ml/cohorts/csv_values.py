@@ -1,4 +1,4 @@
-"""What a cell of somebody's own table means: marks, numbers, flags, ages, dates."""
+"""What a cell of somebody's own table means: marks, numbers, flags, ages."""
 
 import re
 from collections.abc import Hashable, Iterable, Sequence
@@ -19,10 +19,7 @@ _DAYS_PER_YEAR = 365.2425  # Gregorian mean
 DAYS_PER = {"minutes": 1 / 1440, "hours": 1 / 24, "days": 1.0, "weeks": 7.0}
 YEARS_PER = {"years": 1.0, "months": 1 / 12, "weeks": 7 / _DAYS_PER_YEAR, "days": 1 / _DAYS_PER_YEAR}
 BANDS = ("middle", "lower")
-ISO = "iso"
-STAMP = "datetime64[us, UTC]"
 MAX_AGE = 130  # years; more is another unit
-MAX_DAYS = 36525  # a hundred years; more is a date without its signs, or Excel's number of one
 
 # PS3.5 6.2: an AS is three digits and D, W, M or Y.
 _UNIT_WORDS = {
@@ -37,7 +34,6 @@ _BAND = re.compile(r"(\d+)\s*(?:-|\u2013|\u2014|to)\s*(\d+)\s*([a-z]*)\.?")
 _ABOVE = re.compile(r"(>=|\u2265|>)\s*(\d+)\s*([a-z]*)\.?")
 _AND_OVER = re.compile(r"(\d+)\s*([a-z]*?)\s*(?:\+|(?:and|or) (?:over|older|above))")
 _BELOW = re.compile(r"(<=|\u2264|<|under )\s*(\d+)\s*([a-z]*)\.?")
-_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}.*|\d{1,2}[./]\d{1,2}[./]\d{2,4}.*|\d{4}/\d{1,2}/\d{1,2}.*|(?:19|20)\d{6}")
 
 
 @dataclass(frozen=True)
@@ -112,56 +108,25 @@ def numbers(text: pd.Series, *, decimal: str) -> tuple[pd.Series, pd.Series]:
     return result.mask(bad), bad
 
 
-def stamps(text: pd.Series, *, date: str) -> tuple[pd.Series, pd.Series]:
-    """The moment of each text, and which could not be read. date: `iso`, or a format as of `strptime`."""
-    fmt = "ISO8601" if date == ISO else date
-    once = pd.Series(text.dropna().unique(), dtype="object")
-    # Without a zone of its own a time is taken as UTC: only differences are used.
-    read = pd.to_datetime(once, format=fmt, errors="coerce", utc=True)
-    result = text.map(dict(zip(once, read, strict=True))).astype(STAMP)
-    return result, text.notna() & result.isna()
-
-
-def is_date_format(date: str) -> bool:
-    """Whether dates can be read by it: `iso`, or a format as of `strptime` with a year."""
-    try:
-        pd.to_datetime(pd.Series(["-"]), format="ISO8601" if date == ISO else date, errors="coerce")
-    except ValueError:
-        return False
-    return date == ISO or "%Y" in date or "%y" in date
-
-
-def looks_like_dates(text: pd.Series) -> bool:
-    """Whether any of the texts is written as a date."""
-    return bool(text.dropna().str.fullmatch(_DATE).any())
-
-
-def completed_years(birth: pd.Series, until: pd.Series) -> pd.Series:
-    """Birthdays between two moments, as float64; missing where either is."""
-    years = (until.dt.year - birth.dt.year).astype("float64")
-    before = (until.dt.month * 100 + until.dt.day) < (birth.dt.month * 100 + birth.dt.day)
-    return years - before.astype("float64")
-
-
-def says(text: pd.Series, mark: Hashable) -> pd.Series:
+def says(text: pd.Series, mark: Hashable, *, decimal: str = ".") -> pd.Series:
     """Which texts are the `mark` of a YAML: the same text, the same number, or a word for the same truth value.
 
     An empty mark is a blank cell. YAML turns an unquoted `Yes` into true and `007` into 7, so that the text itself is
-    no longer known.
+    no longer known. decimal: of the numbers in the texts.
     """
     if mark == "":
         return text.isna()
     if isinstance(mark, bool):
         return text.str.lower().isin(_YAML_WORDS[mark])
     if isinstance(mark, int | float):
-        return pd.to_numeric(text, errors="coerce") == mark
+        return numbers(text, decimal=decimal)[0] == mark
     return text == str(mark)
 
 
-def without_marks(text: pd.Series, marks: Iterable[Hashable]) -> pd.Series:
+def without_marks(text: pd.Series, marks: Iterable[Hashable], *, decimal: str = ".") -> pd.Series:
     """`text` with the marks for a missing value taken out."""
     for mark in marks:
-        text = text.mask(says(text, mark), None)
+        text = text.mask(says(text, mark, decimal=decimal), None)
     return text
 
 

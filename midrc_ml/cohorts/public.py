@@ -1,6 +1,8 @@
 """What the readers of public collections share: where the files lie, tables read as text, one value a patient."""
 
+import csv
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -39,7 +41,7 @@ def read_text_table(
     columns: those that must be there. source: where to get the file. skip_lines: lines before the header.
 
     Raises:
-        TableError: no such file, not a table, a column is not there, or not a row.
+        TableError: no such file, not a table, a column is not there, not a row, or rows that are cut short.
     """
     again = f"get it again from {source} and take the table as it is"
     try:
@@ -59,7 +61,17 @@ def read_text_table(
     if table.empty or not isinstance(table.index, pd.RangeIndex):
         what = "no rows below the header" if table.empty else "rows that are longer than the header"
         raise TableError([f"{path.name}: {what}; {again}"])
+    # The parser fills them up with blanks, which would be taken for cells.
+    if short := _num_short_rows(path, width=len(table.columns), separator=separator, skip_lines=skip_lines):
+        what = f"{short} {'row has' if short == 1 else 'rows have'} fewer cells than the header: is the file cut off?"
+        raise TableError([f"{path.name}: {what}; {again}"])
     return table.fillna("").apply(lambda cells: cells.str.strip())
+
+
+def _num_short_rows(path: Path, *, width: int, separator: str, skip_lines: int) -> int:
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        rows = csv.reader(islice(lines, skip_lines, None), delimiter=separator)
+        return sum(0 < len(row) < width for row in rows)
 
 
 def bad_rows(values: pd.Series, bad: pd.Series, rule: str, *, where: str, first_row: int = 2) -> list[str]:
@@ -78,7 +90,9 @@ def bad_rows(values: pd.Series, bad: pd.Series, rule: str, *, where: str, first_
 
 def dates(values: pd.Series, *, date_format: str, where: str) -> tuple[pd.Series, list[str]]:
     """The dates in `values` (missing where empty), and a sentence on those that are none."""
-    found = pd.to_datetime(values.mask(values == ""), format=date_format, errors="coerce")
+    # `today` and `now` would be read as the moment of the run.
+    readable = values.mask(values.str.strip().str.lower().isin(["", "today", "now"]))
+    found = pd.to_datetime(readable, format=date_format, errors="coerce")
     rule = f"must be a date like {pd.Timestamp(2000, 1, 31).strftime(date_format)}"
     return found, bad_rows(values, found.isna() & (values != ""), rule, where=where)
 

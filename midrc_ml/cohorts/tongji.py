@@ -11,10 +11,12 @@ Values after discharge are kept: a sample that was drawn before may be reported 
 A case's id is `<part>-<number>`, as both tables count from 1; project = `tongji_<part>`.
 """
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from xml.etree.ElementTree import ParseError
 from zipfile import BadZipFile
 
 import openpyxl
@@ -35,6 +37,8 @@ _DEMOGRAPHICS = ("age", "gender")
 # Coded: -1 is a result, not a quantity.
 _CODED = ("2019-nCoV nucleic acid detection",)
 _SECONDS_A_DAY = 86_400.0
+# What openpyxl raises on a damaged file; its archive or the XML inside may be cut off or overwritten.
+_NO_TABLE = (BadZipFile, InvalidFileException, ParseError, zlib.error, EOFError, LookupError, ValueError, OSError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +107,7 @@ def _read(path: Path) -> pd.DataFrame:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         header, *rows = book.worksheets[0].iter_rows(values_only=True)
         book.close()
-    except (BadZipFile, InvalidFileException, KeyError, ValueError, OSError) as error:
+    except _NO_TABLE as error:
         raise TableError([f"{path.name}: not a readable XLSX table ({type(error).__name__}); {again}"]) from error
     names = ["" if name is None else str(name).strip() for name in header]
     absent = [name for name in (_ID, _TAKEN, _START, _END, _OUTCOME) if name not in names]

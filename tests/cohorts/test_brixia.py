@@ -110,6 +110,18 @@ def test_scores_off_the_scale_and_totals_that_are_no_sum_are_told_at_once(tmp_pa
     assert len(error.value.problems) == 4
 
 
+def test_mean_scores_in_another_encoding_are_told(tmp_path: Path) -> None:
+    cohort = write(tmp_path, scores("0.png"))
+    path = tmp_path / "brixia_severity" / "covid-severity-scores.csv"
+    severity = "## caf\u00e9\nfilename,geographic_mean,opacity_mean\n0.png,8,3\n"
+    for encoding in ("latin-1", "utf-16"):
+        path.write_text(severity, encoding=encoding)
+        with pytest.raises(TableError, match=r"^covid-severity-scores\.csv: not a readable table \(Unicode.*; get it"):
+            cohort.read()
+    path.write_text(severity, encoding="utf-8-sig")
+    assert cohort.read().readings.query("reader == 'mean_of_3'")["value"].tolist() == [8, 3]
+
+
 def test_a_missing_collection_is_named(tmp_path: Path) -> None:
     (tmp_path / "brixia_severity").mkdir()
     text = ",".join(HEADER) + "\n" + scores("0.png") + "\n"

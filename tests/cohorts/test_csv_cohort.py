@@ -42,45 +42,6 @@ def test_ids_stay_text_and_a_case_is_its_own_patient_unless_told(tmp_path: Path)
     assert of_cases(tables, "patient_id") == ["X", "X", "C"]
 
 
-def test_constants_maps_marks_and_closed_words(tmp_path: Path) -> None:
-    description = """
-    cases:
-      file: p.csv
-      missing: [NA, -9]
-      columns:
-        case_id: pid
-        site: {value: North}
-        sex: sex
-        race: {column: race, map: {1: Asian, 2: White, '': Not Reported}, others: Other}
-        ethnicity: {column: eth, missing: unknown}
-        died: {column: alive, map: {Yes: no, No: yes}}
-        project: {column: study, map: {a: Alpha}, others: 'old {}'}
-    """
-    rows = "pid;sex;race;eth;alive;study\nA;m;1;hispanic or latino;yes;a\nB;Female;02;unknown;no;b\nC;NA;7;-9;-9;\n"
-    rows += "D;F;;;;a\n"
-    tables = read(tmp_path, {"p.csv": rows}, description)
-    assert of_cases(tables, "site") == ["North"] * 4
-    assert of_cases(tables, "sex") == ["Male", "Female", None, "Female"]
-    assert of_cases(tables, "race") == ["Asian", "White", "Other", "Not Reported"]
-    assert of_cases(tables, "ethnicity") == ["Hispanic or Latino", None, None, None]
-    assert of_cases(tables, "died") == [False, True, None, None]
-    assert of_cases(tables, "project") == ["Alpha", "old b", None, "Alpha"]
-    assert "cases from p.csv: 1 values of race are not in its map and become Other" in tables.notes
-
-
-def test_ages_over_89_stand_as_90_and_are_marked(tmp_path: Path) -> None:
-    description = "cases: {file: p.csv, columns: {case_id: pid, age: age, age_over_89: old}}"
-    rows = "pid,age,old\nA,071Y,n\nB,>89,\nC,,y\nD,,\nE,95,\nF,65+,\n"
-    tables = read(tmp_path, {"p.csv": rows}, description)
-    assert of_cases(tables, "age") == [71, 90, 90, None, 90, 65]
-    assert of_cases(tables, "age_over_89") == [False, True, True, None, True, False]
-    assert any("2 ages are bands; the middle of each stands for it" in note for note in tables.notes)
-    months = "cases: {file: p.csv, columns: {case_id: pid, age: {column: age, unit: months}}}"
-    assert of_cases(read(tmp_path, {"p.csv": "pid,age\nA,216\nB,6\n"}, months), "age") == [18, 0.5]
-    birth = "cases: {file: p.csv, columns: {case_id: pid, age: {column: born, date: iso, origin: seen}}}"
-    assert of_cases(read(tmp_path, {"p.csv": "pid,born,seen\nA,1950-03-04,2020-03-03\n"}, birth), "age") == [69]
-
-
 DAYS = """pid,acc,hours,before,film,admitted,since_film
 A,1,36,3,2020-03-05,2020-03-01,2
 B,2,-12,0,2020-02-28,2020-03-01,
@@ -161,7 +122,7 @@ def test_a_wide_table_gives_several_kinds_of_events(tmp_path: Path) -> None:
         key=str,
     )
     assert "events from w.csv: 2 of 3 rows are blank in start_day: no icu_stay is made of them" in tables.notes
-    assert "events from w.csv: 1 of 3 rows do not say that it happened: no death is made of them" in tables.notes
+    assert "events from w.csv: 1 of 3 rows say that it did not happen: no death is made of them" in tables.notes
     assert "ventilation" not in tables.absent  # looked for, and none happened
     assert "covid_test" in tables.absent
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
@@ -53,6 +54,26 @@ def test_compressed_files_and_other_encodings_are_read(tmp_path: Path) -> None:
     assert read(tmp_path, content, encoding="cp1252").frame["klinik"].tolist() == ["S\u00fcd"]
     with pytest.raises(TableError, match=r"a\.csv: not in utf-8; say which encoding it has"):
         read(tmp_path, content)
+    for name in ("utf_8", "UTF8", "utf-8"):
+        assert read(tmp_path, b"\xef\xbb\xbfid\n7\n", encoding=name).columns == ("id",)
+
+
+def test_excels_line_with_the_delimiter_is_no_row(tmp_path: Path) -> None:
+    table = read(tmp_path, "sep=;\r\nid;a,b,c\r\n7;1\r\n")
+    assert table.frame.to_dict("index") == {3: {"id": "7", "a,b,c": "1"}}
+    assert table.num_empty == 0
+    assert read(tmp_path, '"sep=|"\nid|a,b\n7|1\n').columns == ("id", "a,b")
+
+
+@pytest.mark.parametrize("damage", ["overwritten", "cut off", "checksum"])
+def test_a_damaged_gz_file_is_told(damage: str, tmp_path: Path) -> None:
+    content = bytearray(gzip.compress(b"pid\n1\n2\n" * 50))
+    if damage == "cut off":
+        del content[-12:]
+    else:
+        content[10 if damage == "overwritten" else -6] ^= 0xFF
+    with pytest.raises(TableError, match=r"^a\.csv\.gz: a damaged or cut off gz file; copy or save it again$"):
+        read(tmp_path, bytes(content), "a.csv.gz")
 
 
 @pytest.mark.parametrize(
@@ -109,6 +130,37 @@ def test_parquet_types_become_the_text_that_a_person_would_write(tmp_path: Path)
     assert (second["id"], second["value"]) == ("8", "-3")
     assert table.dates == {"day", "moment"}
     assert table.numbers == {"id", "floating_id", "value"}
+
+
+def test_whole_decimals_of_parquet_are_whole_numbers_and_empty_lists_are_blank(tmp_path: Path) -> None:
+    """As databases export numeric(10, 2)."""
+    cells = [Decimal("1.00"), Decimal("-20.00"), Decimal("1.50"), None]
+    table = pyarrow.table(
+        {"id": pyarrow.array(cells, pyarrow.decimal128(10, 2)), "files": [["a"], [], None, ["b", None]]}
+    )
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    found = read_text_file(tmp_path, "a.parquet", delimiter=None, encoding="utf-8")
+    assert found.frame["id"].tolist()[:3] == ["1", "-20", "1.50"]
+    assert found.frame["files"].isna().tolist() == [False, True, True, False]
+    assert (found.lists, found.numbers) == ({"files"}, {"id"})
+
+
+@pytest.mark.parametrize("further", ["", ", separator: ','"])
+def test_lists_of_parquet_are_lists_of_files_names_and_modalities(further: str, tmp_path: Path) -> None:
+    """With a separator and without; a file's name may hold a comma."""
+    for name in ("a,1.png", "b.png"):
+        (tmp_path / name).write_bytes(b"x")
+    lists = {"f": [["a,1.png", "b.png"]], "m": [["sr", "DX"]], "n": [["x, y", "z"]]}
+    pyarrow.parquet.write_table(pyarrow.table({"s": ["S"], "pid": ["A"], **lists}), tmp_path / "f.parquet")
+    description = f"""
+    studies: {{file: f.parquet, columns: {{study_id: s, case_id: pid, modality: {{column: m{further}}}}}}}
+    series: {{file: f.parquet, columns: {{study_id: s, modality: {{value: DX}}, file: {{column: f{further}}}}}}}
+    events: {{file: f.parquet, kind: condition, columns: {{case_id: pid, name: {{column: n{further}}}}}}}
+    """
+    tables = read_cohort(tmp_path, {}, description)
+    assert tables.studies["modality"].tolist() == ["DX,SR"]
+    assert sorted(Path(file).name for file in tables.series["file"]) == ["a,1.png", "b.png"]
+    assert tables.events["name"].tolist() == ["x, y", "z"]
 
 
 def test_bytes_in_parquet_are_text_in_the_encoding_given(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_a_patient_whose_icu_day_counts_from_a_study_without_a_day_is_no_negativ
     cases: {file: p.csv, columns: {case_id: pid, site: site}}
     studies: {file: s.csv, columns: {study_id: acc, case_id: pid, day: day}}
     events:
-      - {file: p.csv, kind: hospital_stay, columns: {case_id: pid, start_day: adm, end_day: dis, value: {value: home}}}
+      - {file: p.csv, kind: hospital_stay, columns: {case_id: pid, start_day: adm, end_day: dis, value: {value: alive}}}
       - {file: e.csv, kind: icu_stay, columns: {study_id: acc, start_day: {column: icu, origin: {of: study}}}}
     """
     tables = read(tmp_path, files, description)

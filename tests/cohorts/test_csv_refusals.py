@@ -155,7 +155,7 @@ def test_ids_that_match_in_part_are_counted(tmp_path: Path) -> None:
         ),
         (
             "studies: {file: s.csv, columns: {study_id: acc, case_id: pid, day: {column: late, date: iso, origin: d}}}",
-            "s.csv: day (column 'late') must be dates within 36525 days of their origin; 1 row does not (row 2: '9999",
+            "s.csv: day (column 'late') must be dates within 40000 days of their origin; 1 row does not (row 2: '9999",
         ),
         (
             "{cases: {file: s.csv, columns: {case_id: pid}}, series: {file: s.csv, columns: {study_id: acc}}}",
@@ -164,11 +164,19 @@ def test_ids_that_match_in_part_are_counted(tmp_path: Path) -> None:
         (
             "{studies: {file: s.csv, columns: {study_id: acc, case_id: pid}},"
             " events: {file: s.csv, columns: {case_id: pid, kind: {column: day, map: {7: death}, others: null}}}}",
-            "s.csv: kind must not be empty; 1 row does not (rows 2)",
+            "s.csv: kind must not be empty; 1 row does not (rows 2); rows that `others: null` empties",
         ),
         (
             "studies: {file: s.csv, missing: {NA: 1}, columns: {study_id: acc, case_id: pid}}",
             "cohort.studies.missing is {'NA': 1}; it must be a value, or a list of values",
+        ),
+        (
+            "studies: {file: s.csv, columns: {study_id: acc, case_id: pid, modality: {value: [DX, CR]}}}",
+            "cohort.studies.columns.modality.value is ['DX', 'CR']; it must be one text or number",
+        ),
+        (
+            "studies: {file: s.csv, columns: {study_id: acc, case_id: pid, modality: {column: {day: 1}}}}",
+            "cohort.studies.columns.modality.column is {'day': 1}; it must be one text or number",
         ),
         (
             "studies: {file: s.csv, columns: {study_id: acc, case_id: pid, file: day}}",

@@ -1,19 +1,16 @@
 """Cells of somebody's own tables: every expected value is worked out by hand."""
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from midrc_ml.cohorts.csv_values import (
     bad_cells,
-    completed_years,
     flags,
-    is_date_format,
     numbers,
     parse_age,
     says,
-    stamps,
     unknown_words,
+    without_marks,
 )
 
 
@@ -100,30 +97,6 @@ def test_a_decimal_comma_is_a_comma_and_a_point_then_is_refused() -> None:
     assert bad.tolist() == [True, True, False]
 
 
-def test_dates_in_a_format_or_as_iso_with_hours() -> None:
-    german, bad = stamps(texts("03.04.2021", "31.02.2021", None), date="%d.%m.%Y")
-    assert bad.tolist() == [False, True, False]
-    iso, none_bad = stamps(texts("2021-04-02T12:00:00", "2021-04-02", "2021-04-03T02:00:00+02:00"), date="iso")
-    assert not none_bad.any()
-    assert (german.iloc[0] - iso.iloc[0]) == pd.Timedelta(hours=12)
-    assert (iso.iloc[2] - iso.iloc[1]) == pd.Timedelta(hours=24)
-
-
-@pytest.mark.parametrize(
-    ("date", "is_one"),
-    [("iso", True), ("%d.%m.%Y", True), ("%m/%d/%y", True), ("%d.%m.", False), ("DD.MM.YYYY", False), ("%Q%Y", False)],
-)
-def test_a_format_of_dates_has_a_year(date: str, is_one: bool) -> None:
-    assert is_date_format(date) is is_one
-
-
-def test_completed_years_count_birthdays() -> None:
-    birth, _ = stamps(texts("1950-03-04", "1950-03-04", "2000-02-29", None), date="iso")
-    until, _ = stamps(texts("2020-03-03", "2020-03-04", "2001-02-28", "2020-01-01"), date="iso")
-    assert completed_years(birth, until).tolist()[:3] == [69, 70, 0]
-    assert np.isnan(completed_years(birth, until).iloc[3])
-
-
 @pytest.mark.parametrize(
     ("mark", "expected"),
     [
@@ -136,6 +109,12 @@ def test_completed_years_count_birthdays() -> None:
 )
 def test_a_mark_means_what_the_yaml_meant(mark: object, expected: list[bool]) -> None:
     assert says(texts("Yes", "yes", "007", "7.0", "x", None), mark).tolist() == expected  # type: ignore[arg-type]
+
+
+def test_a_number_as_a_mark_is_the_same_number_with_a_decimal_comma() -> None:
+    cells = texts("-9,0", "-9", "-9,5", "-9.0", None)
+    assert says(cells, -9, decimal=",").tolist() == [True, True, False, False, False]
+    assert without_marks(cells, [-9], decimal=",").isna().tolist() == [True, True, False, False, True]
 
 
 def test_ten_thousand_bad_cells_show_five_and_are_all_counted() -> None:

@@ -9,7 +9,7 @@ from midrc_ml.errors import TableError
 
 def test_cells_stay_as_they_stand_but_for_outer_spaces(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    path.write_bytes("\ufeffid,zip,word\n1, 000 ,None\n2,,NA\n3\n".encode())
+    path.write_bytes("\ufeffid,zip,word\n1, 000 ,None\n2,,NA\n3,,\n\n".encode())
     table = read_text_table(path, columns=["id", "word"], source="somewhere")
     assert table.values.tolist() == [["1", "000", "None"], ["2", "", "NA"], ["3", "", ""]]
 
@@ -23,8 +23,9 @@ def test_cells_stay_as_they_stand_but_for_outer_spaces(tmp_path: Path) -> None:
         (b"id,b\nP\xff,2\n", "not a readable table (UnicodeDecodeError)"),
         (b"id,b\n", "no rows below the header"),
         (b"id,b\n1,2,3\n4,5,6\n", "rows that are longer than the header"),
+        (b'id,b\n1,"a\nb"\n2', "1 row has fewer cells than the header: is the file cut off?"),
     ],
-    ids=["empty", "a long row", "web page", "not UTF-8", "no rows", "every row long"],
+    ids=["empty", "a long row", "web page", "not UTF-8", "no rows", "every row long", "the last row cut short"],
 )
 def test_a_file_that_is_not_the_table_is_refused_in_one_sentence(content: bytes, words: str, tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
@@ -47,6 +48,13 @@ def test_a_date_is_read_as_it_is_written_and_no_other_way() -> None:
     assert found.tolist()[0] == pd.Timestamp(1901, 1, 2)
     assert found.isna().tolist() == [False, True, True]
     assert problems == ["a must be a date like 01/31/2000; 1 row does not (row 4: '13/1/1901')"]
+
+
+@pytest.mark.parametrize("cell", ["today", "now", "Today "])
+def test_the_moment_of_the_run_is_no_date(cell: str) -> None:
+    found, problems = dates(pd.Series([cell]), date_format="%m/%d/%Y", where="a")
+    assert found.isna().all()
+    assert problems == [f"a must be a date like 01/31/2000; 1 row does not (row 2: {cell!r})"]
 
 
 def test_a_key_with_several_values_has_none_and_is_counted() -> None:

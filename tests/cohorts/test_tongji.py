@@ -142,6 +142,19 @@ def test_other_files_are_refused_with_where_to_get_the_right_ones(tmp_path: Path
         TongjiCohort(data_dir=None).read()
 
 
+@pytest.mark.parametrize("name", ["xl/worksheets/sheet1.xml", "xl/workbook.xml"])
+def test_a_damaged_sheet_inside_the_file_is_told(name: str, tmp_path: Path) -> None:
+    cohort = write(tmp_path, row(1, START, 300))
+    path = tmp_path / "tongji" / NAMES["training"]
+    with zipfile.ZipFile(path) as book:
+        parts = {part: book.read(part) for part in book.namelist()}
+    with zipfile.ZipFile(path, "w") as book:
+        for part, content in parts.items():
+            book.writestr(part, content[: len(content) // 2] if part == name else content)
+    with pytest.raises(TableError, match=r"^time_series_375_en.xlsx: not a readable XLSX table \(ParseError\); get it"):
+        cohort.read()
+
+
 def test_the_real_later_110_patients_have_13_deaths_and_all_their_values(external: Tables, midrc_ml_data: Path) -> None:
     assert (len(external.cases), int(external.cases["died"].sum())) == (110, 13)
     # Cells of columns C to E below the header, in the file's own XML.
