@@ -18,6 +18,12 @@ _NOT_PORTABLE_WORDS = r"\b(?:not|non|including)[ -]portable\b"
 # Portable exams whose description does not say so (names of sites, as in MIDRC's mapping).
 _PORTABLE_DESCRIPTIONS = ("chest 1 view icu", "chest ap viewonly", "pr chest 1 view", "xr p chest 1 view")
 _CHEST_WORDS = r"chest|thorax|thoracic|lung|\bribs?\b|\bcxr\b|pulmonary|\bheart\b|\bpe protocol\b"
+# Parts that no exam of the chest is named for alone; a description without any of these says nothing.
+_OTHER_PARTS = (
+    r"\b(?:abd|abdomen|abdominal|abdo|kub|pelvis|hips?|knees?|ankles?|foot|feet|toes?|hands?|wrists?|fingers?|elbows?|"
+    r"shoulders?|humerus|femur|tibia|fibula|forearm|skull|head|brain|neck|sinus|sinuses|facial|orbits?|lumbar|cervical|"
+    r"sacrum|coccyx)\b"
+)
 
 
 def is_portable(studies: pd.DataFrame) -> pd.Series:
@@ -38,13 +44,13 @@ def is_of_body_part(studies: pd.DataFrame, body_parts: Sequence[str]) -> pd.Seri
     """True, False or missing (nothing is recorded) for each study.
 
     By LOINC's system where there is one, else by BodyPartExamined, else by the description. `chest` stands for its
-    synonyms; any other word must occur as it is.
+    synonyms; any other word must occur as it is. A description speaks against it where it names another part alone.
     """
     pattern = "|".join(_CHEST_WORDS if part.lower() == CHEST else re.escape(part.lower()) for part in body_parts)
     result = pd.Series(pd.NA, index=studies.index, dtype="boolean")
-    # A description that names no body part says nothing against it: only a match counts.
-    named = _lower(studies["description"]).str.contains(pattern, regex=True)
-    result[named] = True
+    words = _lower(studies["description"])
+    result[words.str.contains(f"{_CHEST_WORDS}|{_OTHER_PARTS}", regex=True)] = False
+    result[words.str.contains(pattern, regex=True)] = True
     for column in ("body_part", "loinc_system"):
         known = studies[column].notna()
         result[known] = _lower(studies[column]).str.contains(pattern, regex=True)[known]

@@ -195,9 +195,8 @@ def _visits(node: pd.DataFrame, outcome: pd.Series, notes: list[str]) -> list[pd
                 f"of their row; they are taken to last until it"
             )
         stays.append(frame[start.notna() | end.notna()])
-    deaths = pd.DataFrame(
-        {"case_id": node["case_id"], "kind": "death", "start_day": node["days_to_hospital_discharge"]}
-    )
+    ended, admitted = node["days_to_hospital_discharge"], node["days_to_hospital_admission"]
+    deaths = pd.DataFrame({"case_id": node["case_id"], "kind": "death", "start_day": ended.mask(ended < admitted)})
     deaths = deaths[died].drop_duplicates()
     undated = deaths["start_day"].isna()
     if undated.any():

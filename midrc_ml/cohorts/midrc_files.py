@@ -17,6 +17,7 @@ from midrc_ml.cohorts.midrc_text import NoExportError, UnreadableError
 from midrc_ml.errors import InputError, TableError
 from midrc_ml.processes import num_cores
 
+_NOT_DOWNLOADED = "not_downloaded.csv"
 _EXPLORER_NAME = re.compile(r"^MIDRC_\w+_(?:table|manifest)", re.IGNORECASE)
 
 
@@ -52,8 +53,8 @@ def read_export(root: Path) -> Export:
         Path(folder, name)
         for folder, _, names in walk(root)
         for name in names
-        # macOS leaves ._case.tsv beside case.tsv.
-        if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+        # macOS leaves ._case.tsv beside case.tsv, a download the list of what it could not have.
+        if name.lower().endswith(SUFFIXES) and not name.startswith(".") and name != _NOT_DOWNLOADED
     ]
     sources: dict[str, list[Source]] = {}
     problems: list[str] = []

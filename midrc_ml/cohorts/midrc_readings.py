@@ -6,7 +6,7 @@ from midrc_ml.cohorts.midrc_lists import exploded, looked_up
 from midrc_ml.cohorts.midrc_nodes import GRADES, SERIES_NODES
 from midrc_ml.tables.keys import is_among
 
-_COLUMNS = ["study_id", "series_id", "reader", "name", "value", "category", "source"]
+_COLUMNS = ["study_id", "series_id", "image", "reader", "name", "value", "category", "source"]
 _NAMES = {
     "midrc_mRALE_score": "mrale_total",
     "airspace_disease_grading": "airspace_grade",
@@ -22,19 +22,20 @@ def read_readings(
     """The readings table, and the studies that are read differently in two projects.
 
     A row is of a study, by its link, or of a series, whose study it then is of; of each of them, where it links to
-    several studies. Rows of a case alone, or of nothing that is known, are counted. A reader with several rows for one
-    thing is told apart by a number.
+    several studies. Rows of a case alone, or of nothing that is known, are counted. Several rows of one annotator for
+    one thing are his readings of several images, numbered; rows without an annotator may be anyone's, and are told
+    apart by a number of the reader.
     """
     places = _places(node, copies, series)
     further = len(places) - len(node)
     if further:
         notes.append(f"annotation: rows link to {further} further studies; each of these has the reading too")
     reader = node["annotator_id"].fillna(node["annotation_method"]).fillna("unknown")
-    values = places.join(node.assign(reader=reader)).reset_index(drop=True)
+    values = places.join(node.assign(reader=reader, is_known=node["annotator_id"].notna())).reset_index(drop=True)
     long = []
     for column, name in _NAMES.items():
         given = values[column].notna() & (values[column] != _NOT_REPORTED)
-        rows = values.loc[given, ["study_id", "series_id", "reader", "project_id", "submitter_id", "id"]]
+        rows = values.loc[given, ["study_id", "series_id", "reader", "is_known", "project_id", "submitter_id", "id"]]
         of_column = values.loc[given, column]
         if name == "mrale_total":
             rows = rows.assign(value=of_column)
@@ -44,7 +45,8 @@ def read_readings(
         else:
             rows = rows.assign(category=of_column)
         long.append(rows.assign(name=name))
-    readings = pd.concat([frame.reindex(columns=[*_COLUMNS, "project_id", "submitter_id", "id"]) for frame in long])
+    columns = [*_COLUMNS, "is_known", "project_id", "submitter_id", "id"]
+    readings = pd.concat([frame.reindex(columns=columns) for frame in long])
     readings = readings.astype({"value": "float64", "category": "str"}).reset_index(drop=True)
     nowhere = readings["study_id"].isna()
     if nowhere.any():
@@ -60,8 +62,13 @@ def read_readings(
     readings = readings.sort_values(order, na_position="last", ignore_index=True)
     readings, differently = _one_project_each(readings)
     place = readings.groupby(["study_id", "series_id", "reader", "name"], dropna=False).cumcount()
-    numbered = readings["reader"] + " (" + (place + 1).astype("str") + ")"
-    readings["reader"] = readings["reader"].where(place == 0, numbered)
+    number, is_further, is_known = (place + 1).astype("str"), place > 0, readings["is_known"].eq(True)
+    readings["image"] = number.where(is_further & is_known)
+    readings["reader"] = readings["reader"].mask(is_further & ~is_known, readings["reader"] + " (" + number + ")")
+    if further := int((is_further & is_known).sum()):
+        notes.append(
+            f"annotation: {further} are further readings of one reader, who counts once"
+        )
     readings["source"] = "annotation"
     return readings[_COLUMNS], differently
 

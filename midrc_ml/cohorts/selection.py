@@ -16,12 +16,13 @@ from midrc_ml.cohorts.flow import CohortFlow, reason_where
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.errors import InputError, check_kinds
 from midrc_ml.tables.keys import is_among
-from midrc_ml.tables.schemas import CASE_FLAGS, EVENT_KINDS
+from midrc_ml.tables.schemas import AGE_OVER_89, CASE_FLAGS, EVENT_KINDS
 
 # MIDRC's sequestration bands (MIDRC/Stratified_Sampling); the upper bound is exclusive.
 AGE_BANDS = ("0-17", "18-29", "30-39", "40-49", "50-64", "65-74", "75-84", "85+")
 AGE_BAND_STARTS = (0, 18, 30, 40, 50, 65, 75, 85)
 NOT_REPORTED = "Not Reported"
+_DAYS_IN_YEAR = 365.25
 GROUP_COLUMNS = ("site", "sex", "age_band", "race", "ethnicity", "manufacturer", "view")
 _OF_CASE = ("project", "site", "sex", "race", "ethnicity", "arrival_date", *CASE_FLAGS)
 
@@ -70,6 +71,10 @@ class Selection:
                 f"task.selection.studies is {self.studies!r} and nearest_to is {self.nearest_to!r}; "
                 f"studies=nearest and nearest_to=EVENT belong together"
             )
+        if self.min_age is not None and not 0 <= self.min_age <= AGE_OVER_89:
+            raise InputError(
+                f"task.selection.min_age is {self.min_age!r}; it must be 0 to {AGE_OVER_89:g} years, or null"
+            )
 
 
 def age_band(age: pd.Series) -> pd.Series:
@@ -91,16 +96,16 @@ def select_studies(
     image_files: `needed` = a study without one is excluded; `if any` = only where other studies have one, so
     that a cohort of tables alone can still be described.
     """
-    cases = tables.cases[["case_id", "patient_id", *_OF_CASE]].assign(age_at_index=tables.cases["age"])
-    studies = tables.studies.merge(cases, on="case_id", how="left")
-    # An age at imaging that was not sent is taken from the case; both are in whole years.
-    studies["age"] = studies["age"].fillna(studies["age_at_index"])
+    cases = _cases(tables)[["case_id", "patient_id", *_OF_CASE, "age"]].rename(columns={"age": "age_at_index"})
+    studies = _with_ages(tables.studies.merge(cases, on="case_id", how="left"), flow)
     no_case = studies["patient_id"].isna()
     studies = flow.step(
         "in the case table", studies, reason_where(no_case, "its case is in no case table", studies.index)
     )
 
-    series = tables.series[tables.series["modality"].isin(list(selection.modalities))]
+    without_series = tables.absent.get("series")
+    every = tables.series if without_series is None else _one_series_each(studies, selection.modalities)
+    series = every[every["modality"].isin(list(selection.modalities))]
     wanted = " or ".join(selection.modalities)
     has_modality = is_among(studies["study_id"], series["study_id"])
     studies = flow.step(
@@ -108,7 +113,9 @@ def select_studies(
     )
     if selection.body_parts:
         studies = _of_body_part(studies, selection, flow)
-    if selection.views:
+    if selection.views and without_series is not None:
+        flow.not_applicable("frontal", without_series)
+    elif selection.views:
         allowed = series["view"].isin(list(selection.views))
         if selection.unknown_view:
             allowed |= series["view"].isna()
@@ -147,7 +154,7 @@ def select_cases(tables: Tables, selection: Selection, flow: CohortFlow) -> pd.D
         flow.not_applicable(step, f"no studies ({tables.absent.get('studies', 'the cohort has none')})")
     day = "of admission" if selection.prediction_time == "admission" else "of the last value or observation"
     flow.notes.append(f"no studies: each case is asked once, on the day {day}")
-    cases = tables.cases.assign(
+    cases = _cases(tables).assign(
         study_id=tables.cases["case_id"], day=_prediction_day(tables, selection.prediction_time)
     )
     cases = _old_enough(cases, selection, flow)
@@ -174,6 +181,33 @@ def one_study_a_case(rows: pd.DataFrame, tables: Tables, selection: Selection, f
         "the study has no day" if selection.studies != "nearest" else f"no dated {selection.nearest_to}"
     )
     return flow.step(f"one study a case: {words}", rows, reasons)
+
+
+def _cases(tables: Tables) -> pd.DataFrame:
+    """The cases; one who is known under several ids arrived with the first batch of any of them."""
+    first = tables.cases.groupby("patient_id")["arrival_date"].transform("min")
+    return tables.cases.assign(arrival_date=first)
+
+
+def _with_ages(studies: pd.DataFrame, flow: CohortFlow) -> pd.DataFrame:
+    """`studies` with an age where only that of the case at its index event is known: the whole years between added."""
+    at_index = studies["age_at_index"]
+    years = np.trunc(studies["day"].fillna(0) / _DAYS_IN_YEAR).where(at_index < AGE_OVER_89, 0)
+    reckoned = (at_index + years).clip(0, AGE_OVER_89)
+    moved = int((studies["age"].isna() & (reckoned != at_index) & at_index.notna()).sum())
+    if moved:
+        flow.notes.append(
+            f"{moved} ages at imaging that were not sent are those of their cases with the whole years between added"
+        )
+    return studies.assign(age=studies["age"].fillna(reckoned))
+
+
+def _one_series_each(studies: pd.DataFrame, modalities: Sequence[str]) -> pd.DataFrame:
+    """A series for each study whose own modalities name one of these, for a cohort that has no table of series."""
+    items = studies["modality"].fillna("").str.split(",")
+    named = [next((name for name in modalities if name in of_study), None) for of_study in items]
+    blank = dict.fromkeys(["series_id", "view", "manufacturer", "file"], pd.Series(pd.NA, studies.index, dtype="str"))
+    return pd.DataFrame({"study_id": studies["study_id"], "modality": named, **blank}, index=studies.index)
 
 
 def _of_body_part(studies: pd.DataFrame, selection: Selection, flow: CohortFlow) -> pd.DataFrame:

@@ -169,10 +169,11 @@ EVENTS = Table(
 
 READINGS = Table(
     name="readings",
-    key=("study_id", "series_id", "reader", "name"),
+    key=("study_id", "series_id", "image", "reader", "name"),
     columns=(
         text("study_id", required=True),
         text("series_id"),
+        text("image"),  # which of them, where one reader read several of the study or series
         text("reader", required=True),
         text("name", required=True),
         number("value"),

@@ -10,7 +10,7 @@ from midrc_ml.errors import InputError
 from midrc_ml.tables.keys import is_among
 from midrc_ml.tables.schemas import EVENT_KINDS
 from midrc_ml.tasks.decisions import Decision, any_of_row
-from midrc_ml.tasks.stays import at_a_dating_site, says_died
+from midrc_ml.tasks.stays import at_a_dating_site, hospital_stays, says_died
 
 STILL_OPEN = "the hospital stay is still open"
 OUTCOME_UNKNOWN = "how the hospital stay ended is not recorded"
@@ -18,6 +18,7 @@ NO_STAY = "no hospital stay on record"
 NO_DAY = "the study has no day"
 OUTSIDE = "not at risk: outside every hospital stay"
 DIED_BEFORE = "not at risk: died before the day of the study"
+_LASTING = ("icu_stay", "ventilation")
 # The undated flag of the same thing.
 FLAG_OF = {"icu_stay": "icu_ever", "ventilation": "ventilated_ever", "death": "died"}
 
@@ -43,7 +44,7 @@ def checked_kinds(event: str | Sequence[str]) -> list[str]:
     Raises:
         InputError: none, one that no table knows, or hospital stays, that no patient in hospital is at risk of.
     """
-    kinds = [event] if isinstance(event, str) else list(event)
+    kinds = [event] if isinstance(event, str) else list(event or ())
     allowed = [kind for kind in EVENT_KINDS if kind != "hospital_stay"]
     for kind in kinds or [""]:
         if kind not in allowed:
@@ -82,6 +83,12 @@ def not_at_risk(
     decisions += [
         (at["day"].isna().to_numpy(), "missing", NO_DAY),
         (~at["has_stay"].to_numpy(), "missing", NO_STAY),
+        # It may lie in the stay whose days nobody wrote down.
+        (
+            at["start"].isna().to_numpy() & undated(tables, rows, "hospital_stay"),
+            "missing",
+            undated_words("hospital_stay"),
+        ),
         (at["start"].isna().to_numpy(), "excluded", OUTSIDE),
         (any_of_row(death["row"], ~_from_day(death, 0), len(at)), "excluded", DIED_BEFORE),
     ]
@@ -94,9 +101,21 @@ def not_at_risk(
         in_stay = (pairs["start_day"] <= pairs["end"]) & (ends >= pairs["look_back"])
         already = any_of_row(pairs["row"], in_stay & ~_from_day(pairs, first_day), len(at))
         decisions.append((already, "excluded", f"not at risk: {kind} began {on_or}before the day of the study"))
+        if kind in _LASTING:
+            may_last = _without_end_outside(tables, pairs, len(at), lead_days=lead_days)
+            decisions.append((may_last, "missing", f"{kind} before the hospital stay has no end: it may have lasted"))
     # It may lie before the study, so that a later one would not be the first.
     decisions += [(undated(tables, rows, kind), "missing", undated_words(kind)) for kind in kinds]
     return decisions
+
+
+def _without_end_outside(tables: Tables, pairs: pd.DataFrame, num_rows: int, *, lead_days: float) -> np.ndarray:
+    """Rows with an event without an end that began before their stay, and in no other stay of the case."""
+    loose = pairs[pairs["end_day"].isna() & (pairs["start_day"] + lead_days < pairs["look_back"])]
+    stays = hospital_stays(tables.events)[["case_id", "start", "end"]].set_axis(["case_id", "from", "to"], axis=1)
+    others = loose.rename_axis("pair").reset_index().merge(stays, on="case_id")
+    inside = (others["from"] - lead_days <= others["start_day"]) & (others["start_day"] <= others["to"])
+    return any_of_row(loose["row"], ~loose.index.isin(others.loc[inside, "pair"]), num_rows)
 
 
 def events_after(pairs: pd.DataFrame, *, first_day: int) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.errors import InputError
+from midrc_ml.tables.keys import is_among
 from midrc_ml.tasks.at_risk import (
     OUTCOME_UNKNOWN,
     STILL_OPEN,
@@ -20,7 +21,7 @@ from midrc_ml.tasks.at_risk import (
     undated_words,
 )
 from midrc_ml.tasks.decisions import Decision, any_of_row, check_choice, decide, otherwise
-from midrc_ml.tasks.stays import hospital_stays, with_stays
+from midrc_ml.tasks.stays import hospital_stays, says_died, with_stays
 
 CompetingEvent = Literal["positive", "negative", "exclude"]
 
@@ -81,7 +82,8 @@ def event_within_horizon(
     decisions = not_at_risk(tables, rows, at, events, first_day=first_day, lead_days=lead_days)
     if "death" in kinds:
         positive |= any_of_row(deaths["row"], _in_hospital(deaths, tables), len(rows))
-        decisions.append((positive, "label", 1.0))
+        in_undated_stay = died & _died_in_a_stay_without_days(tables, rows)
+        decisions += [(positive, "label", 1.0), (in_undated_stay, "missing", undated_words("hospital_stay"))]
     elif competing == "exclude":
         words = f"died within {horizon_days:g} days without {' or '.join(kinds)}"
         decisions += [(positive, "label", 1.0), (died, "excluded", words)]
@@ -123,6 +125,12 @@ def _readmission(tables: Tables, at: pd.DataFrame, horizon: np.ndarray) -> list[
         (any_of_row(pairs["row"], is_open, len(at)), "missing", STILL_OPEN),
         (any_of_row(pairs["row"], unknown, len(at)), "missing", OUTCOME_UNKNOWN),
     ]
+
+
+def _died_in_a_stay_without_days(tables: Tables, rows: pd.DataFrame) -> np.ndarray:
+    """Rows of a case that died in a hospital stay of which it is not recorded when it began."""
+    stays = tables.events[(tables.events["kind"] == "hospital_stay") & tables.events["start_day"].isna()]
+    return is_among(rows["case_id"], stays.loc[says_died(stays["value"]), "case_id"]).to_numpy()
 
 
 def _in_hospital(deaths: pd.DataFrame, tables: Tables) -> pd.Series:

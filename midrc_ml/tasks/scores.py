@@ -14,7 +14,7 @@ from midrc_ml.errors import InputError
 from midrc_ml.tasks.decisions import check_choice
 from midrc_ml.tasks.readings import combined, readings_named
 
-_SHARED_BY = ["study_id", "series_id", "reader"]
+_SHARED_BY = ["study_id", "series_id", "image", "reader"]
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,10 @@ def _part_of(
 
 
 def _by_reading(score: _Score, tables: Tables) -> pd.DataFrame:
-    """One line per study, series and reader: total and parts, NaN where not read; totals are computed and checked."""
+    """One line per reading (`_SHARED_BY`): total and parts, NaN where not read; totals are computed and checked."""
     readings = tables.readings.dropna(subset="value")
     names = {f"{score.name}_{part}": part for part in ("total", *score.highest)}
-    chosen = readings[readings["name"].isin(names)].fillna({"series_id": ""})
+    chosen = readings[readings["name"].isin(names)].fillna({"series_id": "", "image": ""})
     table = chosen.pivot(index=_SHARED_BY, columns="name", values="value").rename(columns=names)
     table = table.reindex(columns=["total", *score.highest]).reset_index()
     problems = []

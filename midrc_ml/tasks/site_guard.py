@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from midrc_ml.cohorts.selection import NOT_REPORTED
+
 MIN_CASES = 50
 ALPHA = 0.001
 
@@ -31,7 +33,7 @@ def constant_sites(studies: pd.DataFrame) -> list[ConstantSite]:
     The others are those that are not found themselves: a large site that records nothing would hide a smaller one.
     studies: columns site, case_id, label (0, 1 or missing). A case is positive where any of its studies is.
     """
-    known = studies.dropna(subset=["label", "site"])
+    known = studies[studies["label"].notna() & studies["site"].notna() & (studies["site"] != NOT_REPORTED)]
     by_case = known.groupby(["site", "case_id"])["label"].agg(["max", "min"])
     by_site = by_case.groupby(level="site").agg(n=("max", "size"), positive=("max", "sum"), all_positive=("min", "min"))
     found: list[ConstantSite] = []

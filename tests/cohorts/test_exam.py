@@ -45,6 +45,9 @@ def test_portable_is_told_by_method_then_code_then_words(row: dict[str, str], po
         ({"body_part": "KNEE", "description": "XR chest"}, False),
         ({"description": "DX Thorax ap"}, True),
         ({"description": "1 VIEW"}, None),
+        ({"description": "XR KNEE 2 VIEWS"}, False),
+        ({"description": "CT ABDOMEN PELVIS"}, False),
+        ({"description": "CT CHEST ABDOMEN PELVIS"}, True),
         ({}, None),
     ],
 )
@@ -56,6 +59,8 @@ def test_the_body_part_is_told_by_loinc_then_by_dicom_then_by_words(row: dict[st
 def test_another_body_part_is_looked_for_as_it_is_written() -> None:
     rows = studies({"body_part": "KNEE"}, {"body_part": "CHEST"}, {"body_part": "A.B"}, {"body_part": "AXB"})
     assert is_of_body_part(rows, ["knee", "a.b"]).tolist() == [True, False, True, False]
+    words = studies({"description": "KNEE LEFT"}, {"description": "CXR"}, {"description": "TWO VIEWS"})
+    assert is_of_body_part(words, ["knee"]).astype(object).fillna("-").tolist() == [True, False, "-"]
 
 
 def test_the_words_agree_with_midrc_s_own_mapping(midrc_ml_data: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from midrc_export import case, read, series, study, visit, write_node
+from midrc_export import case, plain, read, series, study, visit, write_node
 
 from midrc_ml.cohorts.midrc_files import read_export
 from midrc_ml.cohorts.midrc_lists import has_several
@@ -239,6 +239,12 @@ def test_what_happened_on_no_usable_day_is_kept_without_its_day_and_counted(tmp_
         "visit: 1 icu stays end before they start; their days are not used",
         "visit: 1 icu stays have a discharge day but no admission day; their days are not used",
     ]
+
+
+def test_a_death_of_a_stay_that_ends_before_it_starts_has_no_day(tmp_path: Path) -> None:
+    ends = {"days_to_hospital_admission": "10", "days_to_hospital_discharge": "5", "discharge_type": "Deceased"}
+    write_node(tmp_path / "v.tsv", "visit", visit("100-1", **ends))
+    assert plain(read(tmp_path).events[["kind", "start_day"]]) == [["death", "-"], ["hospital_stay", "-"]]
 
 
 def test_a_death_that_one_row_dates_needs_no_day_in_another(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from midrc_export import case, plain, read, series, study, visit, words, write_n
 
 from midrc_ml.cohorts.midrc_breathing import BreathingWords
 from midrc_ml.errors import InputError, TableError
+from midrc_ml.tasks.scores import mrale
 
 HEADERS = {
     "procedure": "type id project_id submitter_id breathing_support_type case_ids days_to_procedure_end "
@@ -300,6 +301,21 @@ def test_a_reader_with_several_rows_of_a_study_is_told_apart(tmp_path: Path) -> 
     write(tmp_path, "annotation", *rows)
     readings = read(tmp_path).readings
     assert readings[["reader", "value"]].to_numpy().tolist() == [["unknown", 7.0], ["unknown (2)", 3.0]]
+
+
+def test_an_annotator_with_several_rows_of_a_study_is_one_reader_of_several_images(tmp_path: Path) -> None:
+    rows = [
+        reading("1.1", submitter_id=name, midrc_mRALE_score=score, annotator_id=reader)
+        for name, score, reader in (("b", "3", "A"), ("a", "7", "A"), ("c", "0", "B"))
+    ]
+    write(tmp_path, "annotation", *rows)
+    tables = read(tmp_path)
+    assert plain(tables.readings[["reader", "image", "value"]]) == [["A", "2", 3.0], ["A", "-", 7.0], ["B", "-", 0.0]]
+    assert (
+        "annotation: 1 are further readings of one reader, who counts once" in tables.notes
+    )
+    at = pd.DataFrame({"study_id": ["1.1"], "case_id": ["100-1"]})
+    assert mrale(tables, at, readers="mean")["label"].tolist() == [2.5]  # of 5 (A's mean) and 0
 
 
 def test_a_reading_of_a_series_is_one_of_its_study_and_one_of_a_case_alone_is_counted(tmp_path: Path) -> None:

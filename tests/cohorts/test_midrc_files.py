@@ -109,6 +109,14 @@ def test_images_that_no_row_names_join_their_study_and_those_of_no_study_are_cou
     )
 
 
+def test_the_list_of_what_a_download_could_not_have_is_no_table_of_series(tmp_path: Path) -> None:
+    write_node(tmp_path / "i.tsv", "imaging_study", study("1.1", "100-1"))
+    (tmp_path / "not_downloaded.csv").write_text("object_id,file_name,reason\ndg.1/x,100-1/1.1/1.1.9.zip,refused\n")
+    tables = read(tmp_path)
+    assert len(tables.series) == 0
+    assert tables.notes == ()
+
+
 def test_images_beside_cases_alone_are_counted(tmp_path: Path) -> None:
     write_node(tmp_path / "c.tsv", "case", case("100-1"))
     put(tmp_path / "1.1" / "1.dcm", dicom("1.1", "1.1.5"))

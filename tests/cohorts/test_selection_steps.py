@@ -1,5 +1,7 @@
 """Portable, body part, one study a case, and cases without studies."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -182,3 +184,53 @@ def test_one_study_without_a_file_among_others_is_excluded_even_when_describing(
 def test_a_selection_that_makes_no_sense_is_refused(wrong: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
         Selection(**wrong)
+
+
+def test_without_a_table_of_series_the_modalities_are_those_of_the_studies() -> None:
+    studies = [
+        {"study_id": name, "case_id": name, "modality": of}
+        for name, of in (("a", "DX"), ("b", "CT,SR"), ("c", "CR,CT"), ("d", None))
+    ]
+    why = "no export names a series"
+    tables = replace(tables_of(studies), series=tables_of(studies).series.iloc[:0], absent={"series": why})
+    flow = CohortFlow(origin="test")
+    rows = select_studies(tables, Selection(), flow, image_files="if any")
+    assert rows[["study_id", "modality"]].to_numpy().tolist() == [["a", "DX"], ["c", "CR"]]
+    assert reasons(flow) == {"no CR or DX series": 2}
+    assert [step["not_applicable"] for step in flow.steps if step["step"] == "frontal"] == [why]
+
+
+def test_an_age_at_imaging_that_was_not_sent_is_that_of_the_case_with_whole_years_between() -> None:
+    studies = [
+        {"study_id": "1", "case_id": "a", "day": 1000.0},
+        {"study_id": "2", "case_id": "b", "day": -700.0},
+        {"study_id": "3", "case_id": "b", "day": 300.0},
+        {"study_id": "4", "case_id": "c", "day": 4000.0},
+        {"study_id": "5", "case_id": "a", "day": 1000.0, "age": 17.5},
+        {"study_id": "6", "case_id": "b"},
+    ]
+    tables = tables_of(studies)
+    aged = tables.cases.assign(age=tables.cases["case_id"].map({"a": 17.0, "b": 18.0, "c": 90.0}))
+    flow = CohortFlow(origin="test")
+    rows = select_studies(replace(tables, cases=aged), Selection(), flow).set_index("study_id")
+    assert rows["age"].to_dict() == {"1": 19.0, "2": 17.0, "3": 18.0, "4": 90.0, "5": 17.5, "6": 18.0}
+    words = "2 ages at imaging that were not sent are those of their cases with the whole years between added"
+    assert words in flow.notes
+    flow = CohortFlow(origin="test")
+    assert "2" not in set(select_studies(replace(tables, cases=aged), Selection(min_age=18), flow)["study_id"])
+
+
+def test_a_patient_known_under_two_ids_arrived_with_the_first_batch_of_either() -> None:
+    tables = tables_of([{"study_id": "1", "case_id": "a"}])
+    cases = pd.DataFrame(
+        {"case_id": ["a", "b"], "patient_id": "p", "site": "A", "arrival_date": ["20230101", "20200101"]}
+    )
+    tables = Tables.checked(origin="test", cases=cases, studies=tables.studies, series=tables.series)
+    rows = select_studies(tables, Selection(), CohortFlow(origin="test"))
+    assert rows["arrival_date"].tolist() == ["20200101"]
+
+
+@pytest.mark.parametrize("age", [float("nan"), -1.0, 91.0])
+def test_an_age_limit_that_makes_no_sense_is_refused(age: float) -> None:
+    with pytest.raises(InputError, match=r"task.selection.min_age is .*; it must be 0 to 90 years, or null"):
+        Selection(min_age=age)

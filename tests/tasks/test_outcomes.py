@@ -93,6 +93,30 @@ def test_death_in_the_next_stay_within_the_horizon_is_a_positive_and_one_elsewhe
     assert wrong(mortality, *lines) == []
 
 
+def test_a_death_that_may_be_of_a_stay_without_days_is_no_negative() -> None:
+    undated = "missing: hospital_stay without a usable day on record"
+    lines = [
+        ([stay(0, 8), stay(None, None, "Deceased"), death(12)], 3, undated),
+        ([stay(0, 8), stay(None, None, "Deceased"), death(18)], 3, 0.0),  # after the horizon
+        ([stay(0, 8), stay(None, None), death(12)], 3, 0.0),  # left that one alive: elsewhere
+        ([stay(0, 8), stay(None, None, "Deceased"), *died(15, since=12)], 3, 1.0),
+        ([stay(0, 8), stay(None, None)], 10, undated),  # the film may lie in it
+    ]
+    assert wrong(mortality, *lines) == []
+
+
+def test_ventilation_before_the_stay_that_nobody_saw_end_is_no_negative() -> None:
+    lasting = "missing: ventilation before the hospital stay has no end: it may have lasted"
+    lines = [
+        ([stay(0, 60), ventilation(-3)], 10, lasting),
+        ([stay(0, 60), ventilation(-3, -2)], 10, 0.0),
+        ([stay(-9, -2), stay(0, 60), ventilation(-3)], 10, 0.0),  # it ended with the stay that it was in
+        ([stay(0, 60), ventilation(-3), ventilation(12)], 10, lasting),
+        ([stay(0, 60), ventilation(-1)], 10, VENTILATED),  # a record may begin a day before the admission's
+    ]
+    assert wrong(event_within_horizon, *lines, event="ventilation", horizon_days=14) == []
+
+
 def test_an_open_stay_has_a_label_of_death_only_where_the_day_of_death_or_a_later_sign_of_life_is_known() -> None:
     lines = [
         ([open_stay(0)], 3, STILL_OPEN),

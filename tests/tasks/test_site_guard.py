@@ -40,6 +40,10 @@ def test_a_site_is_found_exactly_where_the_binomial_p_is_below_one_in_a_thousand
     assert names(studies_of(A=(round(100 * rate), 100), B=(0, count))) == expected
 
 
+def test_cases_without_a_site_are_no_site() -> None:
+    assert names(studies_of(**{"A": (30, 100), "Not Reported": (0, 60)})) == []
+
+
 def test_fewer_than_50_cases_are_never_called_constant() -> None:
     assert names(studies_of(A=(50, 100), B=(0, 49))) == []
     assert names(studies_of(A=(50, 100), B=(0, 50))) == ["B"]
