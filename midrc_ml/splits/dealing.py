@@ -14,6 +14,7 @@ from midrc_ml.splits.manifest import PARTS
 
 NUM_LABEL_BINS = 4
 MOST_CLASSES = 8
+_IDS = ("patient_id", "case_id", "study_id")
 
 
 def deal_patients(
@@ -22,7 +23,7 @@ def deal_patients(
     """The part of each study, the same for all studies of a patient; every stratum is divided alike.
 
     Raises:
-        InputError: a column of `stratify` that `studies` has not.
+        InputError: a column of `stratify` that `studies` has not, one named twice, or one of ids.
     """
     patients = queue_of_patients(studies, stratify=stratify, seed=seed)
     part = pd.Series(deal(len(patients), shares), index=patients.index, dtype="str")
@@ -127,7 +128,12 @@ def refuse_cut_patients(studies: pd.DataFrame, part: pd.Series, *, where: str, i
 
 
 def check_columns(name: str, columns: Iterable[str], studies: pd.DataFrame) -> None:
-    """Refuse columns that `studies` has not."""
+    """Refuse columns that `studies` has not, a column named twice, and ids: of those, each patient has another."""
+    columns = list(columns)
+    if ids := [column for column in _IDS if column in columns]:
+        raise InputError(f"{name} names {', '.join(ids)}, which makes each patient a stratum; leave it out")
+    if twice := [column for column in dict.fromkeys(columns) if columns.count(column) > 1]:
+        raise InputError(f"{name} names {', '.join(twice)} more than once; name each column once")
     unknown = [column for column in columns if column not in studies.columns]
     if unknown:
         raise InputError(

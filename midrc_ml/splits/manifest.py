@@ -13,11 +13,17 @@ from midrc_ml.errors import InputError
 PARTS = ("train", "validation", "test")
 _REMEDY = "use a larger cohort, other split settings or another split.seed"
 COLUMNS = ("patient_id", "case_id", "study_id", "part", "label")
+# Of time-to-event tasks: the days until the event or the end of what is known.
+TIME = "time"
+_NUM_DIGITS = 64
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """rows: `patient_id, case_id, study_id, part, label`, sorted. about: task, version, window, cohort query."""
+    """rows: `patient_id, case_id, study_id, part, label`, sorted, and `time` where a task has it.
+
+    about: task, version, window, cohort query.
+    """
 
     rows: pd.DataFrame
     about: Mapping[str, object]
@@ -29,7 +35,8 @@ class Manifest:
         Raises:
             InputError: a patient in two parts, a study twice, a case of two patients, or an unknown part.
         """
-        rows = studies[list(COLUMNS)].sort_values(["patient_id", "study_id"]).reset_index(drop=True)
+        columns = [*COLUMNS, *([TIME] if TIME in studies.columns else [])]
+        rows = studies[columns].sort_values(["patient_id", "study_id"]).reset_index(drop=True)
         unknown = sorted(set(rows["part"]) - set(PARTS))
         if unknown:
             raise InputError(f"split: unknown part {', '.join(map(repr, unknown))}; parts are {', '.join(PARTS)}")
@@ -52,8 +59,10 @@ class Manifest:
         """SHA-256 over the sorted rows and what they are about."""
         digest = hashlib.sha256(json.dumps(self.about, sort_keys=True, default=str).encode())
         texts = [self.rows[column].tolist() for column in COLUMNS[:-1]]
-        labels = [repr(float(label)) for label in self.rows["label"].tolist()]
-        digest.update("".join(["\x1f".join(row) + "\n" for row in zip(*texts, labels, strict=True)]).encode())
+        for column in ("label", TIME):
+            if column in self.rows.columns:
+                texts.append([repr(float(number)) for number in self.rows[column].tolist()])
+        digest.update("".join(["\x1f".join(row) + "\n" for row in zip(*texts, strict=True)]).encode())
         return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
@@ -73,10 +82,23 @@ class Manifest:
         path.write_text(sha256 + "\n")
 
     def check_pinned(self, sha256: str | None) -> None:
-        """Refuse where the configuration pins another manifest."""
-        if sha256 and sha256 != self.sha256:
+        """Refuse where the configuration pins another manifest, or less than a whole SHA-256 (in either case).
+
+        Raises:
+            InputError: with this split's SHA-256.
+        """
+        if not sha256:
+            return
+        pinned = sha256.strip().lower()
+        if len(pinned) != _NUM_DIGITS or not set(pinned) <= set("0123456789abcdef"):
             raise InputError(
-                f"split.sha256 pins {sha256[:12]}..., but this split is {self.sha256[:12]}...: the cohort, the task "
+                f"split.sha256 is {sha256!r}; a pin needs all {_NUM_DIGITS} hexadecimal digits, of which logs show the "
+                f"first 12: they stand in the file split.sha256 of a run's folder, and those of this split are "
+                f"{self.sha256}"
+            )
+        if pinned != self.sha256:
+            raise InputError(
+                f"split.sha256 pins {pinned[:12]}..., but this split is {self.sha256[:12]}...: the cohort, the task "
                 f"or the split settings differ from the pinned ones; remove split.sha256 to accept the new split"
             )
 

@@ -1,6 +1,6 @@
 """Published splits: a list of test ids, or a table that says who is in which part."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +12,8 @@ from midrc_ml.splits.dealing import check_rule, check_share, deal_the_others, de
 from midrc_ml.splits.manifest import PARTS
 
 ID_COLUMNS = {"study": "study_id", "case": "case_id", "patient": "patient_id"}
+# What a listed id names. A patient belongs to one part, so that the id of a case names its patient.
+NAMED_COLUMNS = {"study": "study_id", "case": "patient_id", "patient": "patient_id"}
 PLURAL = {"study": "studies", "case": "cases", "patient": "patients"}
 UNKNOWN = ("refuse", "ignore")
 UNLISTED = ("refuse", "train", "leave_out")
@@ -23,8 +25,9 @@ NUM_SHOWN = 5
 class PublishedTest:
     """The test part is a published list of ids, one a line; the other patients are dealt as `ByPatient` does.
 
-    id: whose ids the list holds: `study`, `case` or `patient`. unknown: an id that no labelled study has is
-    refused, or with `ignore` counted in the notes: the test part is then smaller than the published one.
+    id: whose ids the list holds: `study`, `case` or `patient`; a patient of several cases is in the test part as
+    soon as one of them is listed, also one without a labelled study. unknown: an id that names no labelled study or
+    patient is refused, or with `ignore` counted in the notes: the test part is then smaller than the published one.
     validation: share of the other patients that goes to the validation part.
     """
 
@@ -60,27 +63,29 @@ class PublishedTest:
         Raises:
             InputError: no such file, an id that no study has, or a patient of the test part elsewhere.
         """
-        ids = self._ids(studies)
-        known = studies[ID_COLUMNS[self.id]]
+        named = self._named(studies)
         if self.unknown == "refuse":
-            _refuse_unknown(ids, known, self.id, where="split.test_ids")
-        is_test = known.isin(ids)
+            _refuse_unknown(named, studies, self.id, where="split.test_ids")
+        is_test = studies[NAMED_COLUMNS[self.id]].isin(named)
         if not is_test.any():
             raise InputError(
-                f"split.test_ids lists {len(ids)} {PLURAL[self.id]}, none of which is among the labelled ones"
+                f"split.test_ids lists {len(named)} {PLURAL[self.id]}, none of which is among the labelled ones"
             )
-        named = is_test.map({True: "test", False: "elsewhere"})
-        refuse_cut_patients(studies, named, where="split.test_ids", into="test and elsewhere")
+        part = is_test.map({True: "test", False: "elsewhere"})
+        refuse_cut_patients(studies, part, where="split.test_ids", into="test and elsewhere")
         return studies.assign(
             part=deal_the_others(studies, is_test, validation=self.validation, stratify=self.stratify, seed=self.seed)
         )
 
     def notes(self, studies: pd.DataFrame) -> list[str]:
-        """How many of the listed ids no study has."""
-        ids = self._ids(studies)
-        return _note_unknown(ids, studies[ID_COLUMNS[self.id]], self.id, where="list of test ids")
+        """How many of the listed ids no study has, and how many studies are named by another id."""
+        named = self._named(studies)
+        return [
+            *_note_unknown(named, studies, self.id, where="list of test ids"),
+            *_note_other_case(named, studies, self.id, where="list of test ids"),
+        ]
 
-    def _ids(self, studies: pd.DataFrame) -> set[str]:
+    def _named(self, studies: pd.DataFrame) -> pd.Series:
         if not self.test_ids or not Path(self.test_ids).is_file():
             raise InputError(
                 f"split.test_ids is {self.test_ids!r}, which is not a file; "
@@ -90,15 +95,15 @@ class PublishedTest:
             lines = Path(self.test_ids).read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             raise InputError(f"split.test_ids is {self.test_ids}, which is not a text; give one id a line") from error
-        ids = {line.strip() for line in lines} - {""}
-        return set(_patients_named(pd.Series(sorted(ids), dtype="str"), studies)) if self.id == "patient" else ids
+        return _named_by({line.strip() for line in lines} - {""}, studies, self.id)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedParts:
     """Every part is read from a published table: CSV, TSV or Parquet, one row a study, case or patient.
 
-    id: what the ids of `id_column` are: `study`, `case` or `patient`. parts: {value of `part_column`: train,
+    id: what the ids of `id_column` are: `study`, `case` or `patient`; a case that is not listed is in the part of
+    its patient's other cases, also of one without a labelled study. parts: {value of `part_column`: train,
     validation, test or leave_out}. validation: where the table puts no study into validation, this share of its
     train patients is dealt into it, by `stratify` and `seed`.
     unknown: an id of the table that no labelled study has: `refuse`, or `ignore` and count it in the notes.
@@ -152,10 +157,10 @@ class PublishedParts:
                 that no study has, a study that is not listed, or a patient in two parts.
         """
         published = self._published(studies)
-        known = studies[ID_COLUMNS[self.id]]
+        named = _named_by(published.index, studies, self.id)
+        part = self._listed_part(published, named, studies)
         if self.unknown == "refuse":
-            _refuse_unknown(set(published.index), known, self.id, where="split.file")
-        part = known.map(published).astype("str")
+            _refuse_unknown(named, studies, self.id, where="split.file")
         if unlisted := int(part.isna().sum()):
             if self.unlisted == "refuse":
                 raise InputError(
@@ -171,14 +176,27 @@ class PublishedParts:
         return studies.assign(part=part)
 
     def notes(self, studies: pd.DataFrame) -> list[str]:
-        """How many ids of the table no study has, and how many studies it does not list."""
-        published, known = self._published(studies), studies[ID_COLUMNS[self.id]]
-        unlisted = int((~known.isin(published.index)).sum())
+        """How many ids of the table no study has, and how many studies it does not list, or by another id."""
+        named = _named_by(self._published(studies).index, studies, self.id)
+        unlisted = int((~studies[NAMED_COLUMNS[self.id]].isin(named)).sum())
         note = f"{unlisted} of {len(studies)} studies are not in the published split: split.unlisted is {self.unlisted}"
         return [
-            *_note_unknown(set(published.index), known, self.id, where="published split"),
+            *_note_unknown(named, studies, self.id, where="published split"),
             *([note] if unlisted else []),
+            *_note_other_case(named, studies, self.id, where="published split"),
         ]
+
+    def _listed_part(self, published: pd.Series, named: pd.Series, studies: pd.DataFrame) -> pd.Series:
+        """The part, or `leave_out`, of each study; missing where the table does not list it."""
+        part = studies[ID_COLUMNS[self.id]].map(published).astype("str")
+        if self.id != "case":
+            return part
+        # Every case of a patient speaks, also one without a labelled study: it may be the one that is in test.
+        cases = pd.DataFrame({"patient_id": named, "case_id": named.index, "part": published})
+        cases["part"] = cases["part"].mask(cases["part"] == LEAVE_OUT)
+        refuse_cut_patients(cases, cases["part"], where="split.file", into="more than one part")
+        of_patient = cases.groupby("patient_id")["part"].first().fillna(LEAVE_OUT)
+        return part.fillna(studies["patient_id"].map(of_patient).astype("str"))
 
     def _published(self, studies: pd.DataFrame) -> pd.Series:
         """The part, or `leave_out`, of each id of the table."""
@@ -188,7 +206,7 @@ class PublishedParts:
         if blank:
             raise InputError(f"split.file has {blank} rows without an id in {self.id_column!r}; each row needs one")
         if self.id == "patient":
-            ids = _patients_named(ids, studies)
+            ids = _patients_of(ids, studies)
         parts = {str(value): part for value, part in self.parts.items()}
         unmapped = sorted(set(values) - set(parts))
         if unmapped:
@@ -227,7 +245,7 @@ def _read_table(file: str | None, columns: list[str]) -> pd.DataFrame:
     return table[columns].astype("str").fillna("")
 
 
-def _patients_named(ids: pd.Series, studies: pd.DataFrame) -> pd.Series:
+def _patients_of(ids: pd.Series, studies: pd.DataFrame) -> pd.Series:
     """`ids` with every further id of a patient (each case has one) replaced by the patient's own."""
     own = dict(zip(studies["case_id"], studies["patient_id"], strict=True))
     if "further_cases" in studies.columns:
@@ -236,16 +254,35 @@ def _patients_named(ids: pd.Series, studies: pd.DataFrame) -> pd.Series:
     return ids.map(lambda name: own.get(name, name))
 
 
-def _refuse_unknown(ids: set[str], known: pd.Series, of: str, *, where: str) -> None:
-    unknown = ids - set(known)
-    if unknown:
+def _named_by(ids: Iterable[str], studies: pd.DataFrame, of: str) -> pd.Series:
+    """{listed id: what it names}, a study or a patient; a list of patients names each once."""
+    listed = pd.Series(sorted(ids), dtype="str")
+    named = listed if of == "study" else _patients_of(listed, studies)
+    named = named.astype("str").set_axis(listed)
+    return named.drop_duplicates() if of == "patient" else named
+
+
+def _num_unknown(named: pd.Series, studies: pd.DataFrame, of: str) -> int:
+    return int((~named.isin(studies[NAMED_COLUMNS[of]])).sum())
+
+
+def _refuse_unknown(named: pd.Series, studies: pd.DataFrame, of: str, *, where: str) -> None:
+    if unknown := _num_unknown(named, studies, of):
         raise InputError(
-            f"{where} lists {len(ids)} {PLURAL[of]}, {len(unknown)} of which are not among the {known.nunique()} "
-            f"labelled ones; the published split must be complete: "
+            f"{where} lists {len(named)} {PLURAL[of]}, {unknown} of which are not among the "
+            f"{studies[ID_COLUMNS[of]].nunique()} labelled ones; the published split must be complete: "
             f"split.unknown=ignore counts them and goes on"
         )
 
 
-def _note_unknown(ids: set[str], known: pd.Series, of: str, *, where: str) -> list[str]:
-    count = len(ids - set(known))
-    return [f"{count} of {len(ids)} {PLURAL[of]} of the {where} are not among the labelled ones"] if count else []
+def _note_unknown(named: pd.Series, studies: pd.DataFrame, of: str, *, where: str) -> list[str]:
+    count = _num_unknown(named, studies, of)
+    return [f"{count} of {len(named)} {PLURAL[of]} of the {where} are not among the labelled ones"] if count else []
+
+
+def _note_other_case(named: pd.Series, studies: pd.DataFrame, of: str, *, where: str) -> list[str]:
+    if of != "case":
+        return []
+    count = int((studies["patient_id"].isin(named) & ~studies["case_id"].isin(named.index)).sum())
+    note = f"{count} of {len(studies)} studies are of a case that the {where} does not name, and go with another of"
+    return [f"{note} their patient's, which it names"] if count else []

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from midrc_ml.cohorts.selection import NOT_REPORTED
 from midrc_ml.errors import InputError, check_kinds
 from midrc_ml.splits.dealing import check_rule, check_share, deal_the_others, deal_validation
 from midrc_ml.splits.manifest import PARTS
@@ -14,6 +15,7 @@ from midrc_ml.splits.stratified_sampling import (
     SEQUESTERED,
     check_bins,
     check_set_shares,
+    first_match,
     patients_of,
     sequestered_sets,
     stratified_sets,
@@ -26,8 +28,8 @@ FEATURES = ("covid_ever", "age_band", "race", "sex", "ethnicity")
 class Sequestration:
     """MIDRC's original sequestration (`sequestered_sets`): test = sequestered; the open patients are dealt.
 
-    fraction: that is sequestered. per_site: whether each site is sampled by itself. validation: share of the open
-    patients, which are dealt by `stratify`.
+    fraction: that is sequestered. features: what strata are of, beside the modality and the site. per_site: whether
+    each site is sampled by itself. validation: share of the open patients, which are dealt by `stratify`.
     """
 
     fraction: float = 0.2
@@ -43,6 +45,8 @@ class Sequestration:
         check_kinds(self, "split")
         check_share("split.fraction", self.fraction)
         check_share("split.validation", self.validation)
+        if not self.modalities:
+            raise InputError("split.modalities is []; it must name one or more: [CR, CT, DX, MR]")
 
     @property
     def query(self) -> Mapping[str, object]:
@@ -61,7 +65,9 @@ class Sequestration:
     def assign(self, studies: pd.DataFrame) -> pd.DataFrame:
         """`studies` with a `part`, the same for all studies of a patient."""
         site = "site" if self.per_site else None
-        patients = patients_of(studies, [*self.features, "modality", *([site] if site else [])])
+        # Features may name the modality or the site, which are strata anyway; any other one is named once.
+        added = [name for name in ("modality", site) if name and name not in self.features]
+        patients = patients_of(studies, [*self.features, *added])
         sets = sequestered_sets(
             patients, self.features, fraction=self.fraction, site=site, modalities=self.modalities, seed=self.seed
         )
@@ -69,6 +75,13 @@ class Sequestration:
         return studies.assign(
             part=deal_the_others(studies, is_test, validation=self.validation, stratify=self.stratify, seed=self.seed)
         )
+
+    def notes(self, studies: pd.DataFrame) -> list[str]:
+        """How many patients have none of the modalities, and so are never sequestered."""
+        placed = first_match(patients_of(studies, ["modality"])["modality"], self.modalities)
+        count = int((placed == NOT_REPORTED).sum())
+        wanted = ", ".join(self.modalities)
+        return [f"{count} of {len(placed)} patients have none of {wanted}: they are open"] if count else []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +105,8 @@ class StratifiedSets:
         check_kinds(self, "split")
         check_share("split.validation", self.validation)
         check_set_shares(self.fractions)
+        if not self.features:
+            raise InputError("split.features is []; it must name one column or more: [sex, age_band]")
         check_bins(self.bins, self.features)
         if not isinstance(self.parts, Mapping) or set(self.parts) != set(self.fractions):
             raise InputError(

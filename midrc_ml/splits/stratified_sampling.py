@@ -33,25 +33,30 @@ def sequestered_sets(
 ) -> pd.Series:
     """`Open` or `Seq` for each patient, by MIDRC's original rule.
 
-    Strata are site x modality x features. A patient of several modalities is placed at the first match in
-    `modalities`, taken from the one that most patients have to the one that fewest have. In a stratum of fewer
-    than 5 each patient is sequestered with the probability `fraction`; else the first round((1 - fraction) * n) in
-    a random order are open.
+    Strata are site x modality x features; naming the site or `modality` among the features changes nothing. A
+    patient of several modalities is placed at the first match in `modalities`, taken from the one that most
+    patients have to the one that fewest have; a patient of none of them is open. In a stratum of fewer than 5 each
+    patient is sequestered with the probability `fraction`; else the first round((1 - fraction) * n) in a random
+    order are open.
 
     patients: one row each, indexed by patient id, with `modality` (comma list) and the columns of `features`.
 
     Raises:
-        InputError: a patient twice, an unknown column, or a column of numbers.
+        InputError: a patient twice, a feature that is unknown, named twice or an id, or a column of numbers.
     """
+    check_columns("split.features", features, patients)
     check_columns("split.features", ["modality"], patients)
-    categories = _texts(patients, [*features, *([site] if site else [])], {})
-    queue = _queue(categories.assign(modality=_first_match(patients["modality"], modalities)), seed)
+    others = [name for name in features if name not in ("modality", site)]
+    categories = _texts(patients, [*others, *([site] if site else [])], {})
+    placed = first_match(patients["modality"], modalities)
+    queue = _queue(categories.assign(modality=placed), seed)
     grouped = queue.groupby("stratum", sort=False)["order"]
     count, place = grouped.transform("size"), grouped.cumcount()
     is_open = (place < np.round(count * (1 - fraction))).to_numpy(copy=True)
     small = (count < SMALL_STRATUM).to_numpy()
     draws = [uniform(seed, f"set of {name}") for name in queue.index[small].tolist()]
     is_open[small] = np.array(draws, dtype="float64") >= fraction
+    is_open[(placed.reindex(queue.index) == NOT_REPORTED).to_numpy()] = True
     sets = pd.Series(np.where(is_open, OPEN, SEQUESTERED), index=queue.index, dtype="str")
     return sets.reindex(patients.index)
 
@@ -74,7 +79,8 @@ def stratified_sets(
     {Fold 1: 16, ..., Test: 20}. bins: {column of numbers: lower bounds}, each included, the last one open.
 
     Raises:
-        InputError: a patient twice, an unknown column, a column of numbers without bins, or bad fractions.
+        InputError: a patient twice, a feature that is unknown, named twice or an id, a column of numbers without
+            bins or of texts with them, or bad fractions.
     """
     check_set_shares(fractions)
     queue = _queue(_texts(patients, features, bins or {}), seed)
@@ -90,7 +96,7 @@ def patients_of(studies: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     Any other column is that of the patient's study of the lowest id.
 
     Raises:
-        InputError: a feature that `studies` has not.
+        InputError: a feature that `studies` has not, that is named twice, or that is an id.
     """
     check_columns("split.features", features, studies)
     patients = one_row_a_patient(studies, features)
@@ -137,8 +143,14 @@ def _texts(patients: pd.DataFrame, features: Sequence[str], bins: Mapping[str, S
 def _categories(values: pd.Series, name: str, bins: Mapping[str, Sequence[float]]) -> pd.Series:
     missing = values.isna()
     if name in bins:
+        numbers = pd.to_numeric(values, errors="coerce").astype("float64")
+        if count := int((numbers.isna() & ~missing).sum()):
+            raise InputError(
+                f"split.bins has {name}, which is not a number for {count} of {len(values)} patients; "
+                f"bins are of a column of numbers: leave it out of split.bins"
+            )
         bounds = np.array(bins[name], dtype="float64")
-        position = np.searchsorted(bounds, values.astype("float64").fillna(0), side="right")
+        position = np.searchsorted(bounds, numbers.fillna(0), side="right")
         texts = pd.Series(position, index=values.index).astype("str")
     elif pd.api.types.is_numeric_dtype(values) and values.nunique() > MOST_CLASSES:
         raise InputError(
@@ -153,11 +165,13 @@ def _categories(values: pd.Series, name: str, bins: Mapping[str, Sequence[float]
     return texts.mask(missing | (texts == "")).fillna(NOT_REPORTED)
 
 
-def _first_match(modality: pd.Series, modalities: Sequence[str]) -> pd.Series:
+def first_match(modality: pd.Series, modalities: Sequence[str]) -> pd.Series:
     """The modality that each patient is placed at; `Not Reported` for one who has none of `modalities`."""
     texts = modality.fillna("")
     listed = {text: parse_list(text) for text in texts.unique()}
-    has = {name: texts.map({text: name in found for text, found in listed.items()}) for name in modalities}
+    has = {
+        name: texts.map({text: name in found for text, found in listed.items()}).astype("bool") for name in modalities
+    }
     placed = pd.Series(NOT_REPORTED, index=modality.index, dtype="str")
     # From the rarest to the most frequent, so that the most frequent one has the last word; names settle ties.
     for name in sorted(modalities, key=lambda name: (-has[name].sum(), name), reverse=True):

@@ -13,6 +13,7 @@ from example_studies import studies_of
 from pandas.testing import assert_frame_equal
 
 from midrc_ml.config import shipped_folder
+from midrc_ml.errors import InputError
 from midrc_ml.splits.by_patient import ByPatient, Partitions, Split
 from midrc_ml.splits.by_site import LeaveOneSiteOut
 from midrc_ml.splits.folds import Folds
@@ -34,6 +35,16 @@ SPLITS: dict[str, Callable[..., Split]] = {
     "sequestration": lambda seed: Sequestration(seed=seed),
     "stratified_sets": lambda seed: StratifiedSets(seed=seed),
     "stratified_folds": lambda seed: StratifiedSets(fractions=FIVE_FOLDS, parts=FIVE_PARTS, seed=seed),
+}
+
+STRATIFIED: dict[str, Callable[..., Split]] = {
+    "by_patient": ByPatient,
+    "partitions": Partitions,
+    "folds": Folds,
+    "leave_one_site_out": lambda stratify: LeaveOneSiteOut(site="B", stratify=stratify),
+    "temporal": Temporal,
+    "sequestration": Sequestration,
+    "stratified_sets": StratifiedSets,
 }
 
 
@@ -82,6 +93,21 @@ def test_neither_row_order_nor_index_changes_a_hash_and_another_seed_does(split_
     assert not moved.rows["part"].equals(expected.rows["part"])
     assert one.query != other.query
     assert "/" not in json.dumps(one.query)  # no machine path
+
+
+@pytest.mark.parametrize(
+    ("stratify", "words"),
+    [
+        (["patient_id"], r"split\.stratify names patient_id, which makes each patient a stratum; leave it out"),
+        (["sex", "case_id"], r"split\.stratify names case_id, which makes each patient a stratum; leave it out"),
+        (["label", "label"], r"split\.stratify names label more than once; name each column once"),
+        (["zip"], r"split\.stratify is zip, which the studies do not have"),
+    ],
+)
+@pytest.mark.parametrize("name", list(STRATIFIED))
+def test_columns_that_make_no_strata_are_refused_in_one_sentence(name: str, stratify: list[str], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        STRATIFIED[name](stratify=stratify).assign(studies_of(30))
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=[path.stem for path in YAMLS])

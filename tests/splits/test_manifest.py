@@ -1,5 +1,6 @@
 import hashlib
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -71,6 +72,21 @@ def test_the_hash_is_sha256_of_what_it_is_about_and_of_every_row() -> None:
 )
 def test_the_hash_changes_when_any_column_of_one_row_changes(changes: dict[str, object]) -> None:
     assert Manifest.of(rows(**changes), ABOUT).sha256 != Manifest.of(rows(), ABOUT).sha256
+
+
+def test_the_time_to_an_event_is_in_the_rows_and_in_the_hash(tmp_path: Path) -> None:
+    timed = rows().assign(time=[3.0, 14.0, 2.5, 30.0, 7.0, 1.0])
+    manifest = Manifest.of(timed.iloc[::-1], ABOUT)
+    text = json.dumps(ABOUT, sort_keys=True)
+    for row in timed.itertuples():
+        of_row = [row.patient_id, row.case_id, row.study_id, row.part, repr(float(row.label)), repr(float(row.time))]
+        text += "\x1f".join(of_row) + "\n"
+    assert manifest.sha256 == hashlib.sha256(text.encode()).hexdigest()
+    assert Manifest.of(timed.replace({"time": {2.5: 9.0}}), ABOUT).sha256 != manifest.sha256
+    manifest.save(tmp_path)
+    saved = pd.read_parquet(tmp_path / "split.parquet")
+    assert saved["time"].tolist() == [3.0, 14.0, 2.5, 30.0, 7.0, 1.0]
+    assert Manifest.of(saved, ABOUT).sha256 == manifest.sha256
 
 
 def test_a_column_outside_the_contract_changes_no_hash() -> None:
@@ -157,9 +173,22 @@ def test_a_changed_manifest_is_refused_and_the_first_one_stays(tmp_path: Path) -
 def test_a_pinned_hash_lets_its_own_split_pass_and_refuses_any_other() -> None:
     manifest = Manifest.of(rows(), ABOUT)
     manifest.check_pinned(manifest.sha256)
+    manifest.check_pinned(manifest.sha256.upper())
+    manifest.check_pinned(f" {manifest.sha256}\n")
     manifest.check_pinned(None)
     with pytest.raises(InputError, match=f"split.sha256 pins {'0' * 12}..., but this split is {manifest.sha256[:12]}"):
         manifest.check_pinned("0" * 64)
+
+
+@pytest.mark.parametrize("change", [lambda sha256: sha256[:12], lambda sha256: sha256[:63] + "x"])
+def test_a_pin_that_is_no_whole_sha256_is_refused_with_where_the_whole_one_stands(
+    change: Callable[[str], str],
+) -> None:
+    manifest = Manifest.of(rows(), ABOUT)
+    pin = change(manifest.sha256)
+    words = f"split.sha256 is '{pin}'; a pin needs all 64 hexadecimal digits.* file split.sha256 .*{manifest.sha256}$"
+    with pytest.raises(InputError, match=words):
+        manifest.check_pinned(pin)
 
 
 @pytest.mark.parametrize(("part", "label"), [("train", 0), ("validation", 1), ("test", 0)])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from example_studies import one_study_each, parts_of, studies_of
+from example_studies import parts_of, studies_of
 
 from midrc_ml.errors import InputError
 from midrc_ml.splits.published import PublishedParts, PublishedTest
@@ -65,18 +65,11 @@ def test_a_published_list_that_is_no_file_is_refused(path: str | None) -> None:
 def test_a_list_may_hold_the_ids_of_cases_or_of_patients(tmp_path: Path) -> None:
     studies = studies_of(40)
     of_patients = published(tmp_path, "p1", "p2", "p10", id="patient").assign(studies)
-    # p10 is known under two case ids, both of which the list must hold.
+    # p10 is known under two case ids.
     of_cases = published(tmp_path, "p1", "p2", "p10", "MIDRC-RICORD-1A-p10", id="case").assign(studies)
     for split in (of_patients, of_cases):
         assert set(split.loc[split["part"] == "test", "patient_id"]) == {"p1", "p2", "p10"}
         assert ((split["part"] == "test") == split["patient_id"].isin(["p1", "p2", "p10"])).all()
-
-
-def test_a_list_of_cases_that_holds_one_id_of_a_patient_of_two_is_refused(tmp_path: Path) -> None:
-    studies = studies_of(40)
-    assert studies.loc[studies["patient_id"] == "p10", "case_id"].nunique() == 2
-    with pytest.raises(InputError, match=r"puts 1 patients into test and elsewhere \(1 of them known under two"):
-        published(tmp_path, "p1", "p10", id="case").assign(studies)
 
 
 def test_by_rule_unknown_ids_are_ignored_and_counted(tmp_path: Path) -> None:
@@ -275,23 +268,3 @@ def test_a_file_of_another_kind_is_refused_by_its_name(tmp_path: Path) -> None:
 def test_settings_of_published_parts_that_make_no_sense_are_refused(wrong: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
         PublishedParts(**{"file": "parts.csv", **wrong})
-
-
-def with_further_ids() -> pd.DataFrame:
-    """p00 is also known as old-p00, under which it has no study with a label."""
-    studies = one_study_each(site=["A"] * 12)
-    return studies.assign(further_cases=[("p00", "old-p00"), *[None] * 11])
-
-
-def test_a_patient_list_may_name_a_patient_by_any_of_their_ids(tmp_path: Path) -> None:
-    split = published(tmp_path, "old-p00", "p01", id="patient")
-    assert {name for name, part in parts_of(split, with_further_ids()).items() if part == "test"} == {"p00", "p01"}
-    assert split.notes(with_further_ids()) == []
-
-
-def test_a_table_that_puts_two_ids_of_one_patient_into_two_parts_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "parts.csv"
-    path.write_text("id,part\np00,train\nold-p00,test\np01,test\np02,validation\n")
-    split = PublishedParts(file=str(path), id="patient", id_column="id", unlisted="leave_out", stratify=["label"])
-    with pytest.raises(InputError, match=r"puts 1 patients into more than one part"):
-        split.assign(with_further_ids())

@@ -107,11 +107,21 @@ def test_a_patient_of_several_modalities_is_placed_once_at_the_one_that_most_pat
         assert (sequestered[:11].sum(), sequestered[11:].sum()) == (2, 1)
 
 
-def test_a_patient_of_no_known_modality_is_of_a_stratum_of_their_own() -> None:
-    frame = patients(modality=["DX"] * 10 + [None] * 5 + ["US"] * 5)
-    for seed in range(5):
-        sequestered = sequestered_sets(frame, [], site=None, seed=seed) == "Seq"
-        assert (sequestered[:10].sum(), sequestered[10:].sum()) == (2, 2)
+def test_a_patient_of_none_of_the_modalities_is_open_in_small_and_in_large_strata() -> None:
+    # MIDRC's program: who "did not fall in sequestration criteria" is assigned to the open dataset.
+    frame = patients(modality=["DX"] * 10 + [None] * 15 + ["US"] * 15, sex=["Male"] * 10 + [f"{i}" for i in range(30)])
+    for features in ([], ["sex"]):
+        for seed in range(5):
+            sequestered = sequestered_sets(frame, features, site=None, seed=seed) == "Seq"
+            assert (sequestered[:10].sum(), sequestered[10:].sum()) == (2, 0)
+
+
+def test_the_note_counts_the_patients_of_none_of_the_modalities() -> None:
+    studies = one_study_each(site=["A"] * 10, sex="Male", age_band="50-64", modality=["DX"] * 7 + ["US", "NM,US", None])
+    split = Sequestration(features=["sex"])
+    assert split.notes(studies) == ["3 of 10 patients have none of CR, CT, DX, MR: they are open"]
+    assert split.notes(studies[:7]) == []
+    assert not (split.assign(studies)["part"][7:] == "test").any()
 
 
 def test_each_site_is_sampled_by_itself_unless_told_otherwise() -> None:
@@ -226,6 +236,38 @@ def test_where_no_set_is_the_validation_part_it_is_dealt_from_train() -> None:
     assert (parts.groupby(studies.set_index("patient_id")["sex"]).value_counts().xs("test", level=1) == 10).all()
 
 
+@pytest.mark.parametrize("named", ["modality", "site"])
+@pytest.mark.parametrize("per_site", [True, False])
+def test_features_may_name_the_modality_and_the_site_which_are_strata_anyway(named: str, per_site: bool) -> None:
+    studies = studies_of(100)
+    found = parts_of(Sequestration(features=["sex", named], per_site=per_site), studies)
+    # A site that is a feature is one when it is not sampled by itself, too.
+    expected = Sequestration(features=["sex"], per_site=per_site or named == "site")
+    assert found == parts_of(expected, studies)
+
+
+@pytest.mark.parametrize(
+    ("features", "words"),
+    [
+        (["sex", "race", "sex"], r"split\.features names sex more than once; name each column once"),
+        (["modality", "modality"], r"split\.features names modality more than once; name each column once"),
+        (["patient_id"], r"split\.features names patient_id, which makes each patient a stratum; leave it out"),
+        (["sex", "study_id"], r"split\.features names study_id, which makes each patient a stratum; leave it out"),
+    ],
+)
+def test_features_named_twice_and_ids_are_refused(features: list[str], words: str) -> None:
+    for split in (Sequestration(features=features), StratifiedSets(features=features)):
+        with pytest.raises(InputError, match=words):
+            split.assign(studies_of(10))
+
+
+def test_bins_of_a_column_of_texts_are_refused_with_the_number_of_patients() -> None:
+    studies = one_study_each(sex=["Male"] * 6 + [None] * 4)
+    split = StratifiedSets(features=["sex"], bins={"sex": [0, 1]})
+    with pytest.raises(InputError, match=r"split\.bins has sex, which is not a number for 6 of 10 patients"):
+        split.assign(studies)
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -243,6 +285,7 @@ def test_where_no_set_is_the_validation_part_it_is_dealt_from_train() -> None:
         ({"bins": [18]}, r"split.bins is \[18\]; it must map columns to lower bounds"),
         ({"validation": 0}, "split.validation is 0; it must be above 0 and below 1"),
         ({"features": "sex"}, r"split.features is 'sex'; give a list: \[sex\]"),
+        ({"features": []}, r"split.features is \[\]; it must name one column or more: \[sex, age_band\]"),
     ],
 )
 def test_settings_of_stratified_sets_that_make_no_sense_are_refused(wrong: dict, words: str) -> None:
@@ -256,6 +299,7 @@ def test_settings_of_stratified_sets_that_make_no_sense_are_refused(wrong: dict,
         ({"fraction": 1}, "split.fraction is 1; it must be above 0 and below 1"),
         ({"validation": 2}, "split.validation is 2; it must be above 0 and below 1"),
         ({"modalities": "CR"}, r"split.modalities is 'CR'; give a list: \[CR\]"),
+        ({"modalities": []}, r"split.modalities is \[\]; it must name one or more: \[CR, CT, DX, MR\]"),
         ({"per_site": "yes"}, "split.per_site is 'yes'; it must be true or false"),
     ],
 )
