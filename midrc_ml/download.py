@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
     try:
+        if not given.to.strip():
+            raise InputError("--to is empty; give the folder that images and tables go into")
         complete = _midrc(given) if given.source == "midrc" else _idc(given)
     except InputError as error:
         _stop(str(error))
@@ -73,9 +75,9 @@ def _idc(given: argparse.Namespace) -> bool:
     from midrc_ml.downloads.idc import IdcSelection, fetch_idc
 
     selection = IdcSelection(
-        collections=names_of(given.collection),
-        patients=names_of(given.patients),
-        modalities=names_of(given.modality),
+        collections=names_of(given.collection, "--collection"),
+        patients=names_of(given.patients, "--patients"),
+        modalities=names_of(given.modality, "--modality"),
     )
     return fetch_idc(selection, folder=given.to, dry_run=given.dry_run)
 
@@ -130,7 +132,7 @@ def _add_names(parser: argparse.ArgumentParser, option: str, what: str, *, requi
 
 def _at_least(lowest: int) -> Callable[[str], int]:
     def number(text: str) -> int:
-        if not text.isdigit() or int(text) < lowest:
+        if not (text.isascii() and text.isdecimal()) or int(text) < lowest:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {lowest}")
         return int(text)
 

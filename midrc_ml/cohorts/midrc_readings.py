@@ -66,9 +66,7 @@ def read_readings(
     readings["image"] = number.where(is_further & is_known)
     readings["reader"] = readings["reader"].mask(is_further & ~is_known, readings["reader"] + " (" + number + ")")
     if further := int((is_further & is_known).sum()):
-        notes.append(
-            f"annotation: {further} are further readings of one reader, who counts once"
-        )
+        notes.append(f"annotation: {further} are further readings of one reader, who counts once")
     readings["source"] = "annotation"
     return readings[_COLUMNS], differently
 

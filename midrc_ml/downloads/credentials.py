@@ -6,7 +6,6 @@ portal's to check.
 """
 
 import base64
-import binascii
 import json
 import os
 import re
@@ -26,6 +25,7 @@ NEW_KEY = (
     f"and save it as {STANDARD}; a key lives 30 days"
 )
 _TOKEN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*")
+_BEGIN_OF_TOKEN = "eyJ"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -44,10 +44,11 @@ class ApiKey:
         Raises:
             InputError: another portal, an expired key, or no encryption.
         """
-        if _address(self.issuer) != _address(endpoint):
+        check_endpoint(endpoint)
+        if origin_of(self.issuer) != origin_of(endpoint):
             raise InputError(
-                f"the API key from {self.source} is one of {_address(self.issuer)}, so it is not sent to "
-                f"{_address(endpoint)}; give that portal's key with --credentials FILE, or --endpoint"
+                f"the API key from {self.source} is one of {origin_of(self.issuer)}, so it is not sent to "
+                f"{origin_of(endpoint)}; give that portal's key with --credentials FILE, or --endpoint"
             )
         parts = urlsplit(endpoint)
         if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
@@ -66,7 +67,10 @@ def find_api_key(file: str | None) -> ApiKey:
         InputError: there is none, or what is there is not a key. No message shows what was read.
     """
     if file is not None:
-        return _of_file(Path(file).expanduser(), f"--credentials {file}")
+        if not _is_file(path := Path(file).expanduser()):  # it may be the key itself: it is not shown
+            raise InputError(f"--credentials does not name a file that is there; {NEW_KEY}")
+        is_shown = _BEGIN_OF_TOKEN not in file and "{" not in file
+        return _of_file(path, f"--credentials {file}" if is_shown else "--credentials")
     value = os.environ.get(ENVIRONMENT, "").strip()
     if value.startswith("{"):
         return _of_text(value, ENVIRONMENT)
@@ -97,7 +101,7 @@ def _is_file(path: Path) -> bool:
 
 def _of_file(path: Path, source: str) -> ApiKey:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"{source}: {error.strerror}; {NEW_KEY}") from None
     except UnicodeDecodeError:
@@ -108,7 +112,7 @@ def _of_file(path: Path, source: str) -> ApiKey:
 def _of_text(text: str, source: str) -> ApiKey:
     try:
         content = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         raise _not_a_key(source) from None
     if not isinstance(content, dict) or not isinstance(content.get("api_key"), str):
         raise _not_a_key(source)
@@ -120,11 +124,10 @@ def _of_token(content: dict[str, str], source: str) -> ApiKey:
         payload = content["api_key"].split(".")[1]
         claims: Any = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         issuer = claims["iss"]
+        origin_of(issuer)
         expires = datetime.fromtimestamp(claims["exp"], UTC) if "exp" in claims else None
-    except (IndexError, KeyError, TypeError, ValueError, OverflowError, OSError, binascii.Error):
+    except (IndexError, KeyError, TypeError, ValueError, OverflowError, OSError, AttributeError, RecursionError):
         raise _not_a_key(source) from None
-    if not isinstance(issuer, str) or not urlsplit(issuer).hostname:
-        raise _not_a_key(source)
     return ApiKey(content=content, source=source, issuer=issuer, expires=expires)
 
 
@@ -134,6 +137,33 @@ def _not_a_key(source: str) -> InputError:
     )
 
 
-def _address(url: str) -> str:
+def check_endpoint(endpoint: str) -> None:
+    """Refuse what is not the address of a portal.
+
+    Raises:
+        InputError: no scheme or host, or a login in it.
+    """
+    try:
+        whole = urlsplit(endpoint).scheme in ("http", "https") and bool(origin_of(endpoint)) and "@" not in endpoint
+    except ValueError:
+        whole = False
+    if not whole:
+        raise InputError(f"--endpoint is not the address of a portal; give it as https://{_host_in(endpoint)}")
+
+
+def origin_of(url: str) -> str:
+    """`https://data.midrc.org` of an address: scheme, host, and the port where it is not the usual one.
+
+    Raises:
+        ValueError: there is no host, or what is there is none.
+    """
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower()
+    if not parts.hostname:
+        raise ValueError("no host")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    usual = parts.port in (None, {"http": 80, "https": 443}.get(parts.scheme))
+    return f"{parts.scheme}://{host}" + ("" if usual else f":{parts.port}")
+
+
+def _host_in(text: str) -> str:
+    return text if re.fullmatch(r"[\w-]+(\.[\w-]+)+", text) else "data.midrc.org"

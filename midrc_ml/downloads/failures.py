@@ -50,7 +50,7 @@ class Patience:
     longest_asked_s: float = 3600.0
 
     def wait(self, num_failed: int, error: TemporaryError, sleep: Callable[[float], object]) -> None:
-        """Sleep before the next try: what the server asks for, or twice as long every time.
+        """Sleep before the next try: twice as long every time, and at least as long as the server asks for.
 
         num_failed: how many tries in a row have failed, this one included.
 
@@ -63,13 +63,15 @@ class Patience:
             raise UnobtainableError(f"{error}, and the server asks to wait {error.wait_s:.0f} s")
         doubled = min(self.first_wait_s * 2 ** (num_failed - 1), self.longest_wait_s)
         # Threads that failed together do not all come back together.
-        sleep(doubled * random.uniform(0.5, 1.0) if error.wait_s is None else error.wait_s)
+        sleep(max(doubled * random.uniform(0.5, 1.0), error.wait_s or 0.0))
 
 
 def error_of_answer(response: requests.Response, what: str) -> Exception:
-    """The error that an answer of status 400 or more stands for. what: who answered, for the reason."""
+    """The error that a redirect, or an answer of status 400 or more, stands for. what: who answered, for the reason."""
     status = response.status_code
     reason = f"{what} answered HTTP {status}"
+    if response.is_redirect:
+        return UnobtainableError(f"{what} leads to another address (HTTP {status})", status=status)
     if status in NO_PERMISSION:
         return UnobtainableError(f"no permission: {reason}", status=status)
     if status in NOT_THERE:
@@ -94,11 +96,11 @@ def _asked_wait(value: str | None) -> float | None:
     """Seconds of a Retry-After, which is a number or a date (RFC 9110, 10.2.3); None if it is neither."""
     if value is None:
         return None
-    if value.strip().isdigit():
+    if value.isascii() and value.strip().isdecimal():
         return float(value)
     try:
         day = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     day = day if day.tzinfo else day.replace(tzinfo=UTC)
     return max(0.0, (day - datetime.now(UTC)).total_seconds())

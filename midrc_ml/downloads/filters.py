@@ -4,6 +4,7 @@ Source: https://github.com/uc-cdis/guppy/blob/master/doc/queries.md
 """
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,13 +21,13 @@ def filter_of(projects: Sequence[str], conditions: Sequence[str]) -> dict[str, A
     """The filter of `--projects` and `--where`: conditions on one field with `=` are alternatives, all others hold.
 
     Raises:
-        InputError: a condition that is not FIELD=VALUE, FIELD!=VALUE, FIELD>=NUMBER or FIELD<=NUMBER.
+        InputError: a condition that is not FIELD=VALUE, FIELD!=VALUE, FIELD>=NUMBER or FIELD<=NUMBER, or none at all.
     """
     equal: dict[str, list[str]] = {"project_id": list(projects)} if projects else {}
     clauses: list[dict[str, Any]] = []
     for condition in conditions:
         match = _CONDITION.fullmatch(condition.strip())
-        if match is None:
+        if match is None or match[3][0] in "<>=!":
             raise InputError(f"--where is {condition!r}; it must be FIELD=VALUE, or with != >= <=: {_EXAMPLE}")
         field, sign, value = match.groups()
         if sign == "=":
@@ -35,25 +36,30 @@ def filter_of(projects: Sequence[str], conditions: Sequence[str]) -> dict[str, A
             clauses.append({"!=": {field: value}})
         else:
             clauses.append({sign: {field: _number(value, condition)}})
-    return {"AND": [{"IN": {field: values}} for field, values in equal.items()] + clauses}
+    together = [{"IN": {field: values}} for field, values in equal.items()] + clauses
+    if not together:  # guppy takes an empty AND for the whole portal
+        raise InputError(f"the query has no condition; give --projects or {_EXAMPLE}")
+    return {"AND": together}
 
 
 def read_filter(path: Path) -> dict[str, Any]:
     """A filter of guppy from a JSON file.
 
     Raises:
-        InputError: no such file, or not a JSON object.
+        InputError: no such file, not a JSON object, or one that restricts nothing.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"--filter {path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"--filter {path} is not JSON ({error})") from error
     if not isinstance(content, dict) or not content:
         raise InputError(
             f'--filter {path} must hold one object, as {{"AND": [{{"IN": {{"project_id": ["Open-R1"]}}}}]}}'
         )
+    if _has_empty_list(content):
+        raise InputError(f"--filter {path} has an empty list, which restricts nothing or lets nothing through; fill it")
     return content
 
 
@@ -61,18 +67,34 @@ def project_names(texts: Sequence[str]) -> list[str]:
     """The projects of `--projects A,B --projects C`, each once.
 
     Raises:
-        InputError: one that is not PROGRAM-CODE.
+        InputError: one that is not PROGRAM-CODE, or an option without a name.
     """
-    names = names_of(texts)
+    names = names_of(texts, "--projects")
     for name in names:
         if not _PROJECT.fullmatch(name):
             raise InputError(f"--projects has {name!r}; a project is named as Open-A1 or TCIA-RICORD")
     return names
 
 
-def names_of(texts: Sequence[str]) -> list[str]:
-    """The names of `A,B` and `C`, each once, in their order."""
-    return list(dict.fromkeys(name.strip() for text in texts for name in text.split(",") if name.strip()))
+def names_of(texts: Sequence[str], option: str) -> list[str]:
+    """The names of `A,B` and `C`, each once, in their order; none only where the option was not given.
+
+    Raises:
+        InputError: the option was given without a name, as by an empty variable of the shell: it would restrict
+        nothing.
+    """
+    named = [[name.strip() for name in text.split(",") if name.strip()] for text in texts]
+    if not all(named):
+        raise InputError(f"{option} is given but holds no name; give one, or leave the option out")
+    return list(dict.fromkeys(name for names in named for name in names))
+
+
+def _has_empty_list(content: Any) -> bool:
+    if isinstance(content, dict):
+        content = list(content.values())
+    elif not isinstance(content, list):
+        return False
+    return not content or any(_has_empty_list(each) for each in content)
 
 
 def _number(value: str, condition: str) -> float:
@@ -81,6 +103,9 @@ def _number(value: str, condition: str) -> float:
     except ValueError:
         pass
     try:
-        return float(value)
+        number = float(value)
     except ValueError:
-        raise InputError(f"--where is {condition!r}; after >= and <= there must be a number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"--where is {condition!r}; after >= and <= there must be a number")
+    return number

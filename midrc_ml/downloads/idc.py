@@ -5,6 +5,7 @@ buckets through s5cmd. It reports neither a failed nor a missing file, so what l
 compared with the index.
 """
 
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from midrc_ml.downloads.files import NOT_DOWNLOADED, write_whole
+from midrc_ml.downloads.files import NOT_DOWNLOADED, alone_in, write_whole
 from midrc_ml.downloads.progress import size_text
 from midrc_ml.errors import InputError
 
@@ -24,6 +25,8 @@ _COLUMNS = (
     "SeriesDescription, BodyPartExamined, Manufacturer, instanceCount, series_size_MB, license_short_name, source_DOI"
 )
 _BYTES_PER_MB = 1e6
+# s5cmd writes `x.dcm1234567890` and renames it; after a kill it stays, as long as the image but torn.
+_UNFINISHED = re.compile(r".+\.dcm\d+")
 _NUM_SHOWN = 5
 
 
@@ -56,8 +59,10 @@ def list_series(client: Any, selection: IdcSelection) -> pd.DataFrame:
     """The series of the selection, one a row, with size in MB and licence.
 
     Raises:
-        InputError: a collection, patient or modality of which there is nothing, all of them named.
+        InputError: no collection, or a collection, patient or modality of which there is nothing, all of them named.
     """
+    if not selection.collections:
+        raise InputError("no collection is asked for; give --collection, as covid_19_ny_sbu")
     wanted = f"SELECT {_COLUMNS} FROM index WHERE collection_id IN ({_quoted(selection.collections)})"
     series = client.sql_query(f"{wanted} ORDER BY PatientID, StudyInstanceUID, SeriesInstanceUID")
     nothing = [name for name in selection.collections if name not in set(series["collection_id"])]
@@ -107,6 +112,7 @@ def fetch_series(client: Any, series: pd.DataFrame, folder: Path) -> pd.DataFram
     Raises:
         InputError: the disk has no room.
     """
+    _remove_unfinished(series, folder)
     series = incomplete_series(series, folder)
     if series.empty:
         return series
@@ -124,23 +130,43 @@ def fetch_series(client: Any, series: pd.DataFrame, folder: Path) -> pd.DataFram
         use_s5cmd_sync=True,  # compares size and time, and fetches what differs
         dirTemplate=LAYOUT,
     )
+    _remove_unfinished(series, folder)
     return incomplete_series(series, folder)
 
 
 def incomplete_series(series: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """The rows of `series` whose files are not all in the folder, by number and size, with a `reason`."""
-    reasons = []
-    for row in series.itertuples():
-        place = folder / str(row.PatientID) / str(row.StudyInstanceUID) / str(row.SeriesInstanceUID)
-        sizes = [file.stat().st_size for file in place.glob("*.dcm")]
-        if len(sizes) != row.instanceCount:
-            reasons.append(f"{len(sizes)} of {row.instanceCount} files are there")
-        elif abs(sum(sizes) - row.series_size_MB * _BYTES_PER_MB) > 1:
-            reasons.append(f"{sum(sizes)} bytes are there, of {row.series_size_MB * _BYTES_PER_MB:.0f}")
-        else:
-            reasons.append("")
+    """The rows of `series` whose files are not those of the index, by number and size, with a `reason`."""
+    reasons = [_reason(row, _place(row, folder)) for row in series.itertuples()]
     missing = [reason != "" for reason in reasons]
     return series.assign(reason=reasons)[missing]
+
+
+def _reason(row: Any, place: Path) -> str:
+    files = [file for file in place.glob("*") if file.is_file() and not file.name.startswith(".")]
+    foreign = sorted(file.name for file in files if file.suffix != ".dcm")
+    sizes = [file.stat().st_size for file in files if file.suffix == ".dcm"]
+    if foreign:
+        return f"{len(foreign)} of the files there are none of IDC; remove {', '.join(foreign[:_NUM_SHOWN])}"
+    if len(sizes) > row.instanceCount:
+        return (
+            f"{len(sizes)} files are there, but the series has {row.instanceCount}, as after a change of the IDC "
+            f"version; remove its folder"
+        )
+    if len(sizes) < row.instanceCount:
+        return f"{len(sizes)} of {row.instanceCount} files are there"
+    expected = row.series_size_MB * _BYTES_PER_MB
+    return f"{sum(sizes)} bytes are there, of {expected:.0f}" if abs(sum(sizes) - expected) > 1 else ""
+
+
+def _remove_unfinished(series: pd.DataFrame, folder: Path) -> None:
+    for row in series.itertuples():
+        for file in _place(row, folder).glob("*.dcm*"):
+            if _UNFINISHED.fullmatch(file.name):
+                file.unlink()
+
+
+def _place(row: Any, folder: Path) -> Path:
+    return folder / str(row.PatientID) / str(row.StudyInstanceUID) / str(row.SeriesInstanceUID)
 
 
 def write_listing(series: pd.DataFrame, folder: Path) -> list[Path]:
@@ -156,7 +182,8 @@ def fetch_idc(selection: IdcSelection, *, folder: str, dry_run: bool) -> bool:
     """Fetch a selection, and say on the standard output what was done; whether all of it is there.
 
     Raises:
-        InputError: the package is not installed, there is nothing of what is asked for, or no room.
+        InputError: the package is not installed, there is nothing of what is asked for, no room, or another
+        download at work in the folder.
     """
     client = idc_client()
     series = list_series(client, selection)
@@ -165,16 +192,16 @@ def fetch_idc(selection: IdcSelection, *, folder: str, dry_run: bool) -> bool:
     if dry_run:
         return True
     place = Path(folder).expanduser().resolve()  # s5cmd runs elsewhere
-    place.mkdir(parents=True, exist_ok=True)
-    missing = fetch_series(client, series, place)
-    for path in write_listing(series, place):
-        print(f"{path.name}: the series, their patients and licences")
-    print(f"{len(series) - len(missing):,} of {len(series):,} series are in {folder}")
-    if missing.empty:
-        (place / NOT_DOWNLOADED).unlink(missing_ok=True)
-        return True
-    columns = ["collection_id", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "reason"]
-    write_whole(place / NOT_DOWNLOADED, missing[columns].to_csv(index=False).encode("utf-8"))
+    with alone_in(place):
+        missing = fetch_series(client, series, place)
+        for path in write_listing(series, place):
+            print(f"{path.name}: the series, their patients and licences")
+        print(f"{len(series) - len(missing):,} of {len(series):,} series are in {folder}")
+        if missing.empty:
+            (place / NOT_DOWNLOADED).unlink(missing_ok=True)
+            return True
+        columns = ["collection_id", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "reason"]
+        write_whole(place / NOT_DOWNLOADED, missing[columns].to_csv(index=False).encode("utf-8"))
     print(f"{folder}/{NOT_DOWNLOADED} lists the others; the same line again tries them once more")
     return False
 

@@ -4,6 +4,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from midrc_ml.cohorts.midrc_nodes import NODES
 from midrc_ml.downloads.credentials import find_api_key
 from midrc_ml.downloads.files import NOT_DOWNLOADED, alone_in, write_whole
 from midrc_ml.downloads.filters import filter_of, names_of, project_names, read_filter
-from midrc_ml.downloads.node_exports import export_nodes, node_names
-from midrc_ml.downloads.objects import RemoteObject, objects_of, read_manifest, with_safe_names
+from midrc_ml.downloads.finished import FinishedFiles
+from midrc_ml.downloads.node_exports import Exported, export_nodes, node_names
+from midrc_ml.downloads.objects import RemoteObject, objects_of_answer, read_manifest, with_safe_names
 from midrc_ml.downloads.portal import Portal
 from midrc_ml.downloads.progress import size_text
 from midrc_ml.downloads.transfers import Transfer, TransferSettings, missing_bytes, split_finished
@@ -46,8 +48,11 @@ class MidrcRequest:
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        query = bool(self.conditions or self.filter_file)
-        if self.filter_file and (self.conditions or self.projects):
+        for option, value in (("--manifest", self.manifest), ("--filter", self.filter_file)):
+            if value is not None and not value.strip():
+                raise InputError(f"{option} is empty; give a file, or leave the option out")
+        query = bool(self.conditions) or self.filter_file is not None
+        if self.filter_file is not None and (self.conditions or self.projects):
             raise InputError("--filter is a whole query; put the projects and conditions into its file")
         if sum([self.manifest is not None, query, self.export_only]) > 1:
             raise InputError("give one of --manifest, --where or --filter, and --export")
@@ -68,47 +73,56 @@ def fetch_midrc(request: MidrcRequest, settings: TransferSettings) -> bool:
         InputError: the request, the key or the disk has to be changed.
     """
     folder = Path(request.folder).expanduser()
-    projects, nodes = project_names(request.projects), node_names(names_of(request.nodes))
+    projects, nodes = project_names(request.projects), node_names(names_of(request.nodes, "--nodes"))
     if request.export_only and request.dry_run:
         print(f"{len(projects) * len(nodes or NODES)} tables: {', '.join(nodes or NODES)} of {', '.join(projects)}")
         return True
-    manifest = read_manifest(Path(request.manifest).expanduser()) if request.manifest else []
+    manifest = read_manifest(Path(request.manifest).expanduser()) if request.manifest is not None else []
     query = _query_of(request, projects)
     key = find_api_key(request.credentials)
     portal = Portal(request.endpoint, key, timeout_s=settings.timeout_s, patience=settings.patience)
     portal.sign_in()
-    objects = objects_of(portal.find_files(query), where="the query's answer") if query else manifest
-    if query and not objects:
+    objects, failures = objects_of_answer(portal.find_files(query)) if query is not None else (manifest, [])
+    if query is not None and not objects and not failures:
         raise InputError("the query finds no data file; try fewer conditions, written as in the explorer")
-    objects, failures = _ready(objects, portal, with_projects=request.tables and not projects)
+    objects, unknown = _described(objects, portal, with_projects=request.tables and not projects)
+    failures += unknown
     if request.dry_run:
-        _say_how_much(objects, failures, folder)
+        objects, refused = _named(objects, folder, nodes)
+        _say_how_much(objects, failures + refused, folder)
         return True
     with alone_in(folder):
-        if request.tables:
-            concerned = projects or sorted({each.project for each in objects if each.project})
-            failures += _tables(portal, concerned, nodes, folder)
-        if objects:
-            outcome = Transfer(folder, portal.url_of, settings).fetch(objects)
-            failures += outcome.failed
-            print(f"{outcome.fetched:,} files fetched, {outcome.already:,} were there already")
-            if outcome.unchecked:
-                print(f"{outcome.unchecked:,} of them have no checksum in the portal; only their size was checked")
+        objects, refused = _named(objects, folder, nodes)
+        failures += refused
+        transfer = Transfer(folder, portal.url_of, settings)
+        try:
+            if request.tables:
+                concerned = projects or sorted({each.project for each in objects if each.project})
+                _tables(portal, concerned, nodes, folder, failures)
+            if objects:
+                _fetch(transfer, objects)
+        except BaseException:
+            with suppress(OSError):  # the disk may be full
+                _report(failures + transfer.outcome.failed, folder, is_whole=False)
+            raise
+        failures += transfer.outcome.failed
         _report(failures, folder)
     print(f"{_REMINDER}\nnext: python -m midrc_ml.train task=icu cohort=midrc cohort.root={request.folder}")
     return not failures
 
 
 def _query_of(request: MidrcRequest, projects: Sequence[str]) -> dict[str, Any] | None:
-    if request.manifest or request.export_only:
+    if request.manifest is not None or request.export_only:
         return None
-    if request.filter_file:
+    if request.filter_file is not None:
         return read_filter(Path(request.filter_file).expanduser())
     return filter_of(projects, request.conditions)
 
 
-def _ready(objects: list[RemoteObject], portal: Portal, *, with_projects: bool) -> tuple[list[RemoteObject], _Failures]:
-    """The objects with all that the index knows of them and safe names, and those that cannot be had."""
+def _described(
+    objects: list[RemoteObject], portal: Portal, *, with_projects: bool
+) -> tuple[list[RemoteObject], _Failures]:
+    """The objects with all that the index knows of them, and those that cannot be had."""
     host = urlsplit(portal.endpoint).hostname
     failures: _Failures = []
     known, asked = [], []
@@ -122,24 +136,39 @@ def _ready(objects: list[RemoteObject], portal: Portal, *, with_projects: bool) 
         else:
             asked.append(each)
     found, unknown = portal.described(asked)
-    named, refused = with_safe_names(known + found)
-    return named, failures + unknown + refused
+    return known + found, failures + unknown
 
 
-def _tables(portal: Portal, projects: Sequence[str], nodes: Sequence[str], folder: Path) -> _Failures:
+def _named(objects: list[RemoteObject], folder: Path, nodes: Sequence[str]) -> tuple[list[RemoteObject], _Failures]:
+    return with_safe_names(objects, holders=FinishedFiles(folder).holders(), nodes=[*NODES, *nodes])
+
+
+def _fetch(transfer: Transfer, objects: list[RemoteObject]) -> None:
+    outcome = transfer.fetch(objects)
+    print(f"{outcome.fetched:,} files fetched, {outcome.already:,} were there already")
+    if outcome.unchecked:
+        print(f"{outcome.unchecked:,} of them have no checksum in the portal; only their size was checked")
+
+
+def _tables(portal: Portal, projects: Sequence[str], nodes: Sequence[str], folder: Path, failures: _Failures) -> None:
+    """Export the tables; what could not be had is added to `failures`."""
     if not projects:
         print("no tables: the portal does not say of which project the objects are; give --projects")
-    exported = export_nodes(
-        portal.export_node,
-        projects=projects,
-        nodes=nodes or list(NODES),
-        optional=not nodes,
-        folder=folder,
-        say=print,
-    )
+    exported = Exported()
+    try:
+        export_nodes(
+            portal.export_node,
+            projects=projects,
+            nodes=nodes or list(NODES),
+            optional=not nodes,
+            folder=folder,
+            say=print,
+            result=exported,
+        )
+    finally:
+        failures += [(RemoteObject(object_id="", name=name), reason) for name, reason in exported.failed]
     if exported.empty:
         print(f"{len(exported.empty)} tables have no rows in the portal and are not written")
-    return [(RemoteObject(object_id="", name=name), reason) for name, reason in exported.failed]
 
 
 def _say_how_much(objects: list[RemoteObject], failures: _Failures, folder: Path) -> None:
@@ -157,17 +186,21 @@ def _say_how_much(objects: list[RemoteObject], failures: _Failures, folder: Path
         print(line)
 
 
-def _report(failures: _Failures, folder: Path) -> None:
-    """Say what could not be had and why, and write it down; a list of an earlier time goes."""
+def _report(failures: _Failures, folder: Path, *, is_whole: bool = True) -> None:
+    """Say what could not be had and why, and write it down; a list of an earlier time goes.
+
+    is_whole: everything was tried; if not, an earlier list with nothing in the place of it stays.
+    """
     path = folder / NOT_DOWNLOADED
     if not failures:
-        path.unlink(missing_ok=True)
+        if is_whole:
+            path.unlink(missing_ok=True)
         return
     text = io.StringIO()
     rows = csv.writer(text)
-    rows.writerow(["object_id", "file_name", "reason"])
+    rows.writerow(["object", "name", "reason"])  # not the portal's words: this is no table of data files
     rows.writerows((each.object_id, each.name or "", reason) for each, reason in failures)
-    write_whole(path, text.getvalue().encode("utf-8"))
+    write_whole(path, text.getvalue().encode("utf-8", "backslashreplace"))
     for line in _reasons(failures):
         print(line)
     print(f"{path} lists them; the same line again tries them once more")

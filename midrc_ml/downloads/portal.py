@@ -1,38 +1,32 @@
 """A Gen3 portal, asked through the gen3 package: signed addresses, the index, queries, node exports.
 
-gen3 itself sets no time limit, prints what a portal refuses, and keeps a refused token until it has run out;
-`_Login` and `_within` see to these. The package is an optional extra and imported here alone.
+gen3 itself sets no time limit, prints what a portal refuses, and follows redirects with its login; `login` sees to
+these, and queries, which gen3 prints when they fail, are made here. The package is an optional extra and imported
+here alone.
 """
 
 import logging
 import os
 import re
-import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from contextlib import redirect_stdout
-from io import StringIO
 from typing import Any, TypeVar
 
 import requests
-from requests.auth import AuthBase
 
-from midrc_ml.downloads.credentials import NEW_KEY, ApiKey
+from midrc_ml.downloads.credentials import ApiKey
 from midrc_ml.downloads.failures import (
-    NO_PERMISSION,
     Patience,
     TemporaryError,
     UnobtainableError,
     error_of_answer,
     error_of_connection,
 )
+from midrc_ml.downloads.login import Login, within
 from midrc_ml.downloads.objects import RemoteObject
 from midrc_ml.errors import InputError
 
 _T = TypeVar("_T")
-_RENEW_AT_MOST_EVERY_S = 60.0
-_ANSWERS_TO_A_BAD_KEY = (400, *NO_PERMISSION)
 # Exports and queries are put together while one waits.
 _LONG = 30
 _INDEX_BATCH = 1000
@@ -50,10 +44,8 @@ class Portal:
     def __init__(self, endpoint: str, key: ApiKey, *, timeout_s: float, patience: Patience) -> None:
         os.environ.setdefault("GEN3SDK_MAX_RETRIES", "1")  # we wait ourselves, as long as the server asks for
         try:
-            from gen3.auth import Gen3Auth, Gen3AuthError
             from gen3.file import Gen3File
             from gen3.index import Gen3Index
-            from gen3.query import Gen3Query
             from gen3.submission import Gen3Submission
         except ImportError as error:
             raise InputError(
@@ -64,13 +56,10 @@ class Portal:
         logging.getLogger("gen3").setLevel(logging.CRITICAL + 1)
         self.endpoint = endpoint.rstrip("/")
         key.check_is_for(self.endpoint)
-        self._key = key
         self._timeout_s, self._patience = timeout_s, patience
-        self._login = _Login(Gen3Auth(endpoint=self.endpoint, refresh_token=key.content))
-        self._no_token = Gen3AuthError
+        self._login = Login(self.endpoint, key, timeout_s=timeout_s)
         self._file = Gen3File(auth_provider=self._login)
         self._index = Gen3Index(endpoint=self.endpoint, auth_provider=self._login)
-        self._query = Gen3Query(self._login)
         self._submission = Gen3Submission(auth_provider=self._login)
 
     def sign_in(self) -> None:
@@ -80,7 +69,7 @@ class Portal:
             InputError: the portal does not take the key, or cannot be reached.
         """
         try:
-            self._patiently(self._login.token)
+            self._patiently(lambda: None)  # what comes before every call is all that is wanted
         except UnobtainableError as error:
             raise InputError(f"cannot sign in to {self.endpoint}: {error}") from None
 
@@ -93,7 +82,7 @@ class Portal:
         """
         answer = self._asked(self._file.get_presigned_url, object_id)
         if not isinstance(answer, dict) or not isinstance(answer.get("url"), str):
-            raise UnobtainableError("the portal gave no address for it")
+            raise TemporaryError("the portal gave no address for it")
         return str(answer["url"])
 
     def described(self, objects: Sequence[RemoteObject]) -> tuple[list[RemoteObject], list[tuple[RemoteObject, str]]]:
@@ -121,7 +110,7 @@ class Portal:
                     found.append(_filled(each, record or {}))
         return found, unknown
 
-    def find_files(self, filter_object: dict[str, Any]) -> list[dict[str, Any]]:
+    def find_files(self, filter_object: dict[str, Any]) -> list[Any]:
         """The records of the `data_file` index that the filter lets through, in guppy's words.
 
         Raises:
@@ -141,13 +130,18 @@ class Portal:
                 f"{self.endpoint} refuses the query: {error}; the fields and values that it knows are those of the "
                 f"explorer's Data Files tab"
             ) from None
-        if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        if not isinstance(records, list):
             raise InputError(f"{self.endpoint} answered the query with something that is not a list of records")
         return records
 
     def _download_records(self, fields: list[str] | None, filter_object: dict[str, Any]) -> Any:
-        with redirect_stdout(StringIO()):  # it prints an answer that is not JSON
-            return self._query.raw_data_download(data_type="data_file", fields=fields, filter_object=filter_object)
+        return requests.post(
+            f"{self.endpoint}/guppy/download",
+            json={"type": "data_file", "fields": fields, "accessibility": "accessible", "filter": filter_object},
+            auth=self._login,
+            timeout=(self._timeout_s, self._timeout_s * _LONG),
+            allow_redirects=False,
+        ).json()
 
     def export_node(self, project: str, node: str) -> str:
         """The rows of a node of a project (`Open-A1`), as TSV.
@@ -176,112 +170,25 @@ class Portal:
         object: which of the two it was shows when a new token is refused as well.
         """
         while True:
+            self._login.ready()
             renewals = self._login.renewals
             try:
-                return _within(self._timeout_s * num_limits, call, *arguments)
+                return within(self._timeout_s * num_limits, call, *arguments)
             except requests.HTTPError as error:
                 answer = error.response
                 if answer is None:
                     raise error_of_connection(error, "the portal") from None
-                if answer.status_code == requests.codes.unauthorized and self._renewed(renewals):
+                if answer.status_code == requests.codes.unauthorized and self._login.renew(renewals):
                     continue
                 raise error_of_answer(answer, "the portal") from None
             except requests.JSONDecodeError:
                 raise TemporaryError("the portal answered with something that is not JSON") from None
             except requests.RequestException as error:
                 raise error_of_connection(error, "the portal") from None
-            except self._no_token:
-                raise self._why_no_token() from None
-            except TemporaryError:
+            except (TemporaryError, UnobtainableError):
                 raise
             except Exception as error:  # gen3 raises no more precise one over an answer that it cannot use
                 raise TemporaryError(f"the portal's answer cannot be used ({type(error).__name__})") from None
-
-    def _renewed(self, renewals: int) -> bool:
-        try:
-            return _within(self._timeout_s, self._login.renew, renewals)
-        except requests.RequestException as error:
-            raise error_of_connection(error, "the portal") from None
-        except self._no_token:
-            raise self._why_no_token() from None
-
-    def _why_no_token(self) -> Exception:
-        """Why the key gave no token: gen3 does not tell a key that is refused from a portal that is down."""
-        try:
-            answer = requests.post(
-                f"{self.endpoint}/user/credentials/cdis/access_token", json=self._key.content, timeout=self._timeout_s
-            )
-        except requests.RequestException as error:
-            return error_of_connection(error, "the portal")
-        if answer.status_code in _ANSWERS_TO_A_BAD_KEY:
-            return InputError(
-                f"{self.endpoint} does not take the API key from {self._key.source} (any longer): create a new one: "
-                f"{NEW_KEY}; then give the same line again"
-            )
-        return TemporaryError("the portal gave no access token") if answer.ok else error_of_answer(answer, "the portal")
-
-
-class _Login(AuthBase):
-    """Signs requests with gen3's tokens, one thread at a time, and makes an error of every refused request.
-
-    An error raised here comes before gen3's own, which would print the answer. Answers are read as UTF-8:
-    exports name no encoding, and it would be guessed.
-    """
-
-    def __init__(self, gen3_auth: Any) -> None:
-        self.endpoint = gen3_auth.endpoint
-        self._gen3_auth = gen3_auth
-        self._lock = threading.Lock()
-        self._renewed_at = float("-inf")
-        self.renewals = 0
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        with self._lock:
-            signed: requests.PreparedRequest = self._gen3_auth(request)
-        signed.register_hook("response", _checked)
-        return signed
-
-    def token(self) -> None:
-        """Have a token that is good for some minutes."""
-        with self._lock:
-            self._gen3_auth.get_access_token()
-
-    def renew(self, renewals: int) -> bool:
-        """Whether there is a newer token than after that many renewals; gets one, but not every second."""
-        with self._lock:
-            if self.renewals > renewals:
-                return True
-            if time.monotonic() - self._renewed_at < _RENEW_AT_MOST_EVERY_S:
-                return False
-            self._gen3_auth.refresh_access_token()
-            self._renewed_at = time.monotonic()
-            self.renewals += 1
-            return True
-
-
-def _checked(response: requests.Response, **settings: Any) -> requests.Response:
-    if not response.ok:
-        response.close()
-        raise requests.HTTPError(f"HTTP {response.status_code}", response=response)
-    response.encoding = "utf-8"
-    return response
-
-
-def _within(seconds: float, call: Callable[..., _T], *arguments: Any) -> _T:
-    """What the call gives; TemporaryError if it takes longer. It then goes on, alone, in a thread of its own."""
-    result: Future[_T] = Future()
-
-    def run() -> None:
-        try:
-            result.set_result(call(*arguments))
-        except BaseException as error:
-            result.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        return result.result(seconds)
-    except TimeoutError:
-        raise TemporaryError(f"the portal did not answer within {seconds:g} s") from None
 
 
 def _filled(remote: RemoteObject, record: dict[str, Any]) -> RemoteObject:

@@ -19,6 +19,7 @@ from midrc_ml.downloads.failures import (
     error_of_connection,
 )
 from midrc_ml.downloads.finished import FinishedFiles, md5_of
+from midrc_ml.downloads.login import no_login
 from midrc_ml.downloads.objects import RemoteObject
 from midrc_ml.downloads.progress import Progress, size_text
 from midrc_ml.errors import InputError
@@ -78,8 +79,11 @@ def split_finished(objects: Iterable[RemoteObject], folder: Path) -> tuple[list[
 
 
 def missing_bytes(remote: RemoteObject, folder: Path) -> int:
-    """The bytes of an object that are not in its unfinished file yet; 0 where its size is not known."""
-    return max(0, (remote.size or 0) - _size_of(folder / f"{remote.name}{PART}"))
+    """The bytes of an object that are in neither its file nor its unfinished one; 0 where its size is not known."""
+    if remote.md5 and _size_of(folder / str(remote.name)) == remote.size:
+        return 0  # fetched by other means, as it seems
+    there = _size_of(folder / f"{remote.name}{PART}") if remote.md5 else 0
+    return max(0, (remote.size or 0) - there)
 
 
 class Transfer:
@@ -87,6 +91,7 @@ class Transfer:
 
     url_of: the signed address of an object by its id; it may raise the errors of `failures`, and an InputError
     that ends the whole download. An object is written to `<name>.part`, verified, and then renamed.
+    `outcome` is what became of the objects, also when the download ends early.
     """
 
     def __init__(self, folder: Path, url_of: Callable[[str], str], settings: TransferSettings) -> None:
@@ -97,6 +102,7 @@ class Transfer:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._fatal: BaseException | None = None
+        self.outcome = Outcome()
 
     def fetch(self, objects: Iterable[RemoteObject], progress: Progress | None = None) -> Outcome:
         """Fetch what is not there yet.
@@ -107,7 +113,7 @@ class Transfer:
             InputError: nothing more can come: the disk is full, or the portal takes the key no longer.
         """
         todo, done = split_finished(objects, self._folder)
-        outcome = Outcome(already=len(done))
+        outcome = self.outcome = Outcome(already=len(done))
         self._check_room(todo)
         sizes = [each.size for each in todo]
         self._progress = progress or Progress(
@@ -148,7 +154,7 @@ class Transfer:
 
     def _work(self, queue: deque[RemoteObject], outcome: Outcome) -> None:
         with requests.Session() as session:
-            session.auth = _no_login
+            session.auth = no_login
             while not self._stop.is_set():
                 try:
                     remote = queue.popleft()
@@ -199,15 +205,17 @@ class Transfer:
         target = self._folder / str(remote.name)
         if remote.md5 and _size_of(target) == remote.size and target.is_file() and md5_of(target) == remote.md5:
             self._progress.add_bytes(_size_of(target))
-            self._finished.add(str(remote.name), remote.md5)
+            self._finished.add(remote, remote.md5)
             return True
         part = target.with_name(target.name + PART)
         part.parent.mkdir(parents=True, exist_ok=True)
+        if remote.md5 is None:  # whose beginning this is could not be told at the end
+            part.unlink(missing_ok=True)
         self._progress.add_bytes(_size_of(part))
         url: str | None = None
         num_failed = num_wrong = 0
+        furthest = _size_of(part)
         while True:
-            before = _size_of(part)
             try:
                 url = url or self._url_of(remote.object_id)
                 self._receive(session, url, remote, part)
@@ -221,11 +229,13 @@ class Transfer:
             except TemporaryError as error:
                 if isinstance(error, _RunOutError):
                     url = None
-                # A large object over a bad line may break off often: only tries that brought nothing count.
-                num_failed = 1 if _size_of(part) > before else num_failed + 1
+                # A large object over a bad line may break off often: only tries that came no further count.
+                reached = _size_of(part)
+                num_failed = 1 if reached > furthest else num_failed + 1
+                furthest = max(furthest, reached)
                 self._settings.patience.wait(num_failed, error, self._sleep)
         os.replace(part, target)
-        self._finished.add(str(remote.name), md5)
+        self._finished.add(remote, md5)
         return False
 
     def _receive(self, session: requests.Session, url: str, remote: RemoteObject, part: Path) -> None:
@@ -291,7 +301,7 @@ def _continues(response: requests.Response, start: int) -> bool:
 def _promised(response: requests.Response, start: int) -> int | None:
     """The size of the whole object, from the answer that begins at the byte `start`."""
     length = response.headers.get("Content-Length", "")
-    return start + int(length) if length.isdigit() else None
+    return start + int(length) if length.isascii() and length.isdecimal() else None
 
 
 def _size_of(path: Path) -> int:
@@ -299,8 +309,3 @@ def _size_of(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def _no_login(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Keep requests from adding a login of ~/.netrc, which a bucket refuses beside a signature."""
-    return request

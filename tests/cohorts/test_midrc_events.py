@@ -311,9 +311,7 @@ def test_an_annotator_with_several_rows_of_a_study_is_one_reader_of_several_imag
     write(tmp_path, "annotation", *rows)
     tables = read(tmp_path)
     assert plain(tables.readings[["reader", "image", "value"]]) == [["A", "2", 3.0], ["A", "-", 7.0], ["B", "-", 0.0]]
-    assert (
-        "annotation: 1 are further readings of one reader, who counts once" in tables.notes
-    )
+    assert "annotation: 1 are further readings of one reader, who counts once" in tables.notes
     at = pd.DataFrame({"study_id": ["1.1"], "case_id": ["100-1"]})
     assert mrale(tables, at, readers="mean")["label"].tolist() == [2.5]  # of 5 (A's mean) and 0
 

@@ -178,7 +178,9 @@ class _Handler(BaseHTTPRequestHandler):
         content = self.portal.objects[object_id].content
         if fault == "wrong":
             content = bytes(len(content))
-        start = int(asked.range.removeprefix("bytes=").rstrip("-")) if asked.range and fault != "no range" else 0
+        start = (
+            int(asked.range.removeprefix("bytes=").rstrip("-")) if asked.range and "no range" not in str(fault) else 0
+        )
         if start and start >= len(content):
             self._send(416, b"")
             return
@@ -187,13 +189,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
-        end = start + (len(content) - start) // 2 if fault == "drop" else len(content)
+        share = 50 if fault == "drop" else int(str(fault).split()[-2]) if str(fault).endswith("%") else 100
+        end = start + (len(content) - start) * share // 100
         step = 1 << 14
         for place in range(start, end, step):
             self.wfile.write(content[place : min(place + step, end)])
             asked.sent += min(place + step, end) - place
             time.sleep(self.portal.chunk_pause_s)
-        if fault == "drop":
+        if share < 100:
             self.close_connection = True
 
     def _is_signed_in(self) -> bool:

@@ -72,6 +72,7 @@ def test_without_a_key_it_is_said_how_to_get_one() -> None:
         '{"key_id": "1"}',
         '{"api_key": 3}',
         f'{{"api_key": "{SECRET_KEY_PART}"',
+        "[" * 100_000,
         f'{{"api_key": "a.{SECRET_KEY_PART}.b"}}',
     ],
 )
@@ -89,6 +90,63 @@ def test_a_key_in_the_environment_that_was_cut_short_is_not_shown(cut: str, monk
     with pytest.raises(InputError, match=r"GEN3_API_KEY is neither an API key nor a file") as error:
         find_api_key(None)
     assert SECRET_KEY_PART not in str(error.value)
+
+
+def test_a_key_in_the_place_of_its_file_is_not_shown(tmp_path: Path) -> None:
+    for given in (
+        token(),
+        json.dumps({"api_key": token()}),
+        SECRET_KEY_PART,
+        f"./{SECRET_KEY_PART}.json",
+        str(tmp_path),
+        "",
+    ):
+        with pytest.raises(InputError, match=r"--credentials does not name a file that is there; log in") as error:
+            find_api_key(given)
+        assert SECRET_KEY_PART not in str(error.value)
+    key_file(tmp_path / token(), "a.b.c")  # a file of that name
+    with pytest.raises(InputError, match=r"^--credentials does not hold an API key"):
+        find_api_key(token())
+
+
+def test_a_key_file_of_a_windows_editor_is_read(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps({"api_key": token()}), encoding="utf-8-sig")
+    assert find_api_key(str(tmp_path / "x.json")).issuer == f"{MIDRC}/user"
+
+
+@pytest.mark.parametrize("issuer", ["http://[", "data.midrc.org", 5, None, "https://:443", "https://h:x"])
+def test_a_key_of_no_portal_is_refused(tmp_path: Path, issuer: object) -> None:
+    path = key_file(tmp_path / "x.json", jwt({"iss": issuer}, SECRET_KEY_PART))
+    with pytest.raises(InputError, match=r"does not hold an API key as the portal gives it"):
+        find_api_key(str(path))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "advice"),
+    [
+        ("data.midrc.org", "https://data.midrc.org"),
+        ("staging.midrc.org", "https://staging.midrc.org"),
+        ("https://[", "https://data.midrc.org"),
+        ("https://user:password@data.midrc.org", "https://data.midrc.org"),
+        ("ftp://data.midrc.org", "https://data.midrc.org"),
+        ("https://data.midrc.org:x", "https://data.midrc.org"),
+        ("", "https://data.midrc.org"),
+    ],
+)
+def test_an_endpoint_that_is_no_address_is_refused(tmp_path: Path, endpoint: str, advice: str) -> None:
+    key = find_api_key(str(key_file(tmp_path / "x.json", token())))
+    with pytest.raises(
+        InputError, match=r"^--endpoint is not the address of a portal; give it as " + advice + "$"
+    ) as error:
+        key.check_is_for(endpoint)
+    assert "password" not in str(error.value)
+
+
+def test_the_usual_port_and_the_case_of_a_host_make_no_other_portal(tmp_path: Path) -> None:
+    key = find_api_key(str(key_file(tmp_path / "x.json", token())))
+    key.check_is_for("https://Data.MIDRC.org:443/")
+    with pytest.raises(InputError, match=r"so it is not sent to https://data.midrc.org:8443"):
+        key.check_is_for("https://data.midrc.org:8443")
 
 
 def test_a_key_does_not_show_itself(tmp_path: Path) -> None:

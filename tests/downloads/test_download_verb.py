@@ -8,7 +8,7 @@ from portal_server import Portal
 
 from midrc_ml import download
 from midrc_ml.download import main
-from midrc_ml.downloads.filters import filter_of, project_names
+from midrc_ml.downloads.filters import filter_of, project_names, read_filter
 from midrc_ml.errors import InputError
 
 
@@ -32,6 +32,19 @@ def ended(*arguments: str) -> int:
         (("--projects", "A1"), "--projects has 'A1'; a project is named as Open-A1"),
         (("--projects", "Open-A1/../x"), "a project is named as Open-A1"),
         (("--export", "--projects", "Open-A1", "--nodes", "../case"), "--nodes has '../case'"),
+        (("--manifest", ""), "--manifest is empty; give a file"),
+        (("--filter", " "), "--filter is empty; give a file"),
+        (("--projects", ""), "--projects is given but holds no name"),
+        (("--projects", ","), "--projects is given but holds no name"),
+        (("--projects", "Open-A1", "--projects", ""), "--projects is given but holds no name"),
+        (("--projects", "", "--where", "study_modality=DX"), "--projects is given but holds no name"),
+        (("--export", "--projects", ""), "--projects is given but holds no name"),
+        (("--projects", "Open-A1", "--nodes", " , "), "--nodes is given but holds no name"),
+        (("--where", ""), "--where is ''; it must be FIELD=VALUE"),
+        (("--where", "age=>18"), "--where is 'age=>18'; it must be FIELD=VALUE"),
+        (("--where", "a==b"), "--where is 'a==b'; it must be FIELD=VALUE"),
+        (("--where", "age>=nan"), "after >= and <= there must be a number"),
+        (("--where", "age<=inf"), "after >= and <= there must be a number"),
         (("--where", "sex"), "--where is 'sex'; it must be FIELD=VALUE"),
         (("--where", "age>=old"), "after >= and <= there must be a number"),
         (("--projects", "Open-A1"), "there is no API key"),
@@ -53,6 +66,35 @@ def test_a_line_that_cannot_be_done_is_refused_in_one_sentence(
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("option", ["--patients", "--modality", "--collection"])
+@pytest.mark.parametrize("value", ["", ","])
+def test_an_option_of_idc_without_a_name_is_refused(
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended("idc", "--to", "x", "--collection", "covid_19_ny_sbu", option, value) == 2
+    assert capsys.readouterr().err.startswith(f"error: {option} is given but holds no name")
+
+
+def test_an_empty_folder_is_not_taken_for_this_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended("idc", "--to", "", "--collection", "covid_19_ny_sbu") == 2
+    assert capsys.readouterr().err.startswith("error: --to is empty")
+
+
+@pytest.mark.parametrize("text", ['{"AND": []}', '{"OR": [{"IN": {"project_id": []}}]}'])
+def test_a_filter_that_restricts_nothing_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "filter.json").write_text(text)
+    with pytest.raises(InputError, match=r"has an empty list, which restricts nothing"):
+        read_filter(tmp_path / "filter.json")
+    with pytest.raises(InputError, match=r"the query has no condition"):
+        filter_of([], [])
+
+
+def test_a_filter_that_is_nested_too_deeply_is_no_json(tmp_path: Path) -> None:
+    (tmp_path / "filter.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"is not JSON"):
+        read_filter(tmp_path / "filter.json")
 
 
 @pytest.mark.parametrize("option", [("--jobs", "0"), ("--jobs", "x"), ("--retries", "-1"), ("--timeout", "nan")])

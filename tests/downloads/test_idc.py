@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from midrc_ml.downloads import idc
+from midrc_ml.downloads.files import alone_in
 from midrc_ml.downloads.idc import IdcSelection, fetch_idc, idc_client, list_series, summary
 from midrc_ml.errors import InputError
 
@@ -84,6 +85,7 @@ def test_a_selection_is_by_patient_and_modality(client: Client) -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
+        (IdcSelection(collections=[]), r"no collection is asked for"),
         (IdcSelection(collections=["ny_sbu"]), r"IDC has no collection ny_sbu; names are as on"),
         (selection(patients=["A1", "A7"]), r"--patients: 1 of 2 are not in covid_19_ny_sbu: A7"),
         (selection(modalities=["MG"]), r"--modality: 1 of 1 are not in covid_19_ny_sbu: MG"),
@@ -116,7 +118,7 @@ def test_a_dry_run_lists_sizes_and_licences_and_fetches_nothing(
 
 def test_a_selection_is_fetched_with_its_listing(client: Client, tmp_path: Path) -> None:
     assert fetch_idc(selection(modalities=["CR"]), folder=str(tmp_path), dry_run=False)
-    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*") if path.is_file()) == [
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("[!.]*") if path.is_file()) == [
         "A1/1.1/1.1.1/0.dcm",
         "A1/1.1/1.1.1/1.dcm",
         "covid_19_ny_sbu_series.csv",
@@ -139,6 +141,44 @@ def test_a_second_start_asks_only_for_what_is_not_whole(client: Client, tmp_path
     assert not (tmp_path / "not_downloaded.csv").exists()
     assert fetch_idc(selection(), folder=str(tmp_path), dry_run=False)
     assert len(client.asked) == 2
+
+
+def test_a_torn_file_of_a_killed_fetch_is_removed_and_its_series_fetched_again(client: Client, tmp_path: Path) -> None:
+    place = tmp_path / "A2/2.1/2.1.1"
+    place.mkdir(parents=True)
+    (place / "0.dcm1234567890").write_bytes(bytes(40))  # s5cmd has made it as long as the image
+    (tmp_path / "0.dcm1").touch()  # not in a series
+    assert fetch_idc(selection(modalities=["DX"]), folder=str(tmp_path), dry_run=False)
+    assert [path.name for path in place.iterdir()] == ["0.dcm"]
+    assert (tmp_path / "0.dcm1").exists()
+    (place / "0.dcm77").write_bytes(bytes(40))
+    assert fetch_idc(selection(modalities=["DX"]), folder=str(tmp_path), dry_run=False)
+    assert [path.name for path in place.iterdir()] == ["0.dcm"]
+    assert len(client.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("1.dcm.tmp", "1 of the files there are none of IDC; remove 1.dcm.tmp"),
+        ("1.dcm", "2 files are there, but the series has 1, as after a change of the IDC version; remove its folder"),
+    ],
+)
+def test_a_surplus_file_of_a_series_is_said(client: Client, tmp_path: Path, name: str, reason: str) -> None:
+    place = tmp_path / "A2/2.1/2.1.1"
+    place.mkdir(parents=True)
+    (place / name).write_bytes(b"x")
+    assert not fetch_idc(selection(modalities=["DX"]), folder=str(tmp_path), dry_run=False)
+    assert pd.read_csv(tmp_path / "not_downloaded.csv")["reason"].tolist() == [reason]
+    (place / name).unlink()
+    (place / ".DS_Store").touch()
+    assert fetch_idc(selection(modalities=["DX"]), folder=str(tmp_path), dry_run=False)
+
+
+def test_two_downloads_do_not_write_into_one_folder(client: Client, tmp_path: Path) -> None:
+    with alone_in(tmp_path), pytest.raises(InputError, match=r"another download is writing into"):
+        fetch_idc(selection(), folder=str(tmp_path), dry_run=False)
+    assert client.asked == []
 
 
 def test_a_disk_without_room_is_said_first(client: Client, tmp_path: Path) -> None:

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from midrc_ml.downloads.objects import RemoteObject, objects_of, read_manifest, safe_path, with_safe_names
+from midrc_ml.downloads.objects import (
+    RemoteObject,
+    objects_of,
+    objects_of_answer,
+    read_manifest,
+    safe_path,
+    with_safe_names,
+)
 from midrc_ml.errors import InputError
 
 MD5 = "0123456789abcdef0123456789abcdef"
@@ -55,6 +62,24 @@ def test_an_object_that_stands_in_a_manifest_twice_is_one(tmp_path: Path) -> Non
     assert len(read_manifest(manifest(tmp_path, [{"object_id": "a"}] * 3))) == 1
 
 
+def test_an_object_of_two_projects_is_one() -> None:
+    entry = {"object_id": "a", "file_name": "x", "file_size": 1}
+    objects = objects_of([entry | {"project_id": "Open-A1"}, entry | {"project_id": "Open-R1"}], where="m")
+    assert objects == [RemoteObject(object_id="a", name="x", size=1, project="Open-A1")]
+
+
+def test_a_bad_record_of_the_portal_stops_no_other() -> None:
+    records = [{"object_id": "a"}, {"object_id": None}, {"object_id": "b", "md5sum": "bad"}, "c", {"object_id": "b"}]
+    records += [{"object_id": "d", "file_size": 1}, {"object_id": "d", "file_size": 2}]
+    objects, failures = objects_of_answer(records)
+    assert [each.object_id for each in objects] == ["a"]
+    assert [each.object_id for each, _ in failures] == ["", "b", "", "d"]
+    assert (
+        failures[1][1]
+        == "its record in the portal cannot be used: md5sum is 'bad'; it must be 32 digits of 0-9 and a-f"
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -63,6 +88,10 @@ def test_an_object_that_stands_in_a_manifest_twice_is_one(tmp_path: Path) -> Non
         ('"a"', r"holds no list of objects"),
         ([{"object_id": "../../x"}], r"1 of 1 entries cannot be used: entry 1: object_id is '../../x'"),
         ([{"file_name": "x"}], r"object_id is None; it must be an id"),
+        ([{"object_id": []}], r"object_id is \[\]; it must be an id"),
+        ("[" * 100_000, r"manifest.json is not JSON"),
+        ([{"object_id": "a", "commons_url": "http://["}], r"entry 1: "),
+        ([{"object_id": "a", "file_size": "\u00b2"}], r"it must be a whole number of bytes"),
         (["a"], r"entry 1: it must be an object with an object_id"),
         ([{"object_id": "a", "file_size": -1}], r"file_size is -1; it must be a whole number of bytes"),
         ([{"object_id": "a", "md5sum": "abc"}], r"md5sum is 'abc'; it must be 32 digits"),
@@ -100,7 +129,9 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(name: str) -> None:
         safe_path(name)
 
 
-@pytest.mark.parametrize("name", ["", "a//b", "a/", "./x", ".midrc_ml_download.jsonl", "a\nb", "a\x00b", "x.zip.part"])
+@pytest.mark.parametrize(
+    "name", ["", "a//b", "a/", "./x", ".midrc_ml_download.jsonl", "a\nb", "a\x00b", "x.part", "x.part/y", "\ud800"]
+)
 def test_a_name_that_cannot_be_one_of_a_file_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"cannot be the name of a file"):
         safe_path(name)
@@ -116,6 +147,36 @@ def test_of_two_objects_of_one_name_the_second_gets_its_id_whatever_the_order() 
     expected = {"dg.MD1R/aa": "c/s/x.zip", "dg.MD1R/bb": "c/s/x_bb.zip"}
     assert named(("dg.MD1R/aa", "c/s/x.zip"), ("dg.MD1R/bb", "c/s/x.zip")) == expected
     assert named(("dg.MD1R/bb", "c/s/x.zip"), ("dg.MD1R/aa", "c/s/x.zip")) == expected
+
+
+def test_a_name_made_from_an_id_is_given_to_no_other_object() -> None:
+    assert named(("a1", "x_c1.zip"), ("b1", "x.zip"), ("c1", "x.zip")) == {
+        "a1": "x_c1.zip",
+        "b1": "x.zip",
+        "c1": "x_c1_2.zip",
+    }
+    assert named(("p/u", "x"), ("q/u", "x"), ("r/u", "x")) == {"p/u": "x", "q/u": "x_u", "r/u": "x_u_2"}
+    assert named(("a", "e\u0301"), ("b", "\u00e9")) == {"a": "e\u0301", "b": "\u00e9_b"}
+
+
+def test_a_name_that_belongs_to_an_object_since_earlier_is_given_to_no_other() -> None:
+    both = [RemoteObject(object_id="a", name="x.zip"), RemoteObject(object_id="b", name="X.zip")]
+    objects, _ = with_safe_names(both, holders={"x.zip": "b"})
+    assert [each.name for each in objects] == ["x_a.zip", "X.zip"]
+
+
+def test_the_names_of_tables_and_lists_are_given_to_no_object() -> None:
+    names = ["not_downloaded.csv", "Open-A1_case.tsv", "covid_19_ny_sbu_series.csv", "a/Open-A1_case.tsv", "x_case.tsv"]
+    given = [
+        with_safe_names([RemoteObject(object_id="i", name=name)], nodes=["visit", "case"])[0][0].name for name in names
+    ]
+    assert given == [
+        "not_downloaded_i.csv",
+        "Open-A1_case_i.tsv",
+        "covid_19_ny_sbu_series_i.csv",
+        "a/Open-A1_case.tsv",
+        "x_case.tsv",
+    ]
 
 
 def test_names_that_differ_in_case_alone_are_kept_apart() -> None:

@@ -160,6 +160,14 @@ def test_a_line_that_drops_more_often_than_the_retries_is_gone_on_with_as_long_a
     assert is_whole(portal, tmp_path, remote)
 
 
+def test_a_bucket_that_ignores_the_range_and_keeps_dropping_is_given_up(portal: Portal, tmp_path: Path) -> None:
+    remote = store(portal, 1)
+    portal.fail("bytes", remote.object_id, ["no range, 60 %", "no range, 30 %"] * 50)
+    outcome = fetch(portal, tmp_path, remote)
+    assert outcome.failed == [(remote, "the connection to the bucket broke off (4 tries)")]
+    assert len(portal.of("bytes")) == 4
+
+
 def test_a_bucket_that_ignores_the_range_is_read_from_the_start(portal: Portal, tmp_path: Path) -> None:
     remote = store(portal, 1)
     portal.fail("bytes", remote.object_id, ["drop", "no range"])

@@ -45,6 +45,12 @@ def test_a_server_is_left_alone_as_long_as_it_asks_and_not_for_hours() -> None:
         waits(Patience(), TemporaryError("busy", wait_s=7200.0))
 
 
+def test_a_server_that_asks_for_no_wait_does_not_use_up_the_tries_at_once() -> None:
+    slept = waits(Patience(retries=3, first_wait_s=2.0), *[TemporaryError("x", wait_s=0.0)] * 3)
+    for seconds, most in zip(slept, [2, 4, 8], strict=True):
+        assert most / 2 <= seconds <= most
+
+
 def test_after_the_retries_it_is_given_up() -> None:
     with pytest.raises(UnobtainableError, match=r"^x \(3 tries\)$"):
         waits(Patience(retries=2), *[TemporaryError("x", wait_s=0.0)] * 3)
@@ -61,7 +67,7 @@ def test_the_wait_that_is_asked_for_is_a_number_or_a_date(asked: str | timedelta
     assert low <= error.wait_s <= high
 
 
-@pytest.mark.parametrize("value", [None, "soon", "-1"])
+@pytest.mark.parametrize("value", [None, "soon", "-1", "\u00b2", "\u0663", "1.5", ""])
 def test_a_wait_that_cannot_be_read_is_left_to_us(value: str | None) -> None:
     error = error_of_answer(answer(503, value), "it")
     assert isinstance(error, TemporaryError)
