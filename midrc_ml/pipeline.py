@@ -132,6 +132,8 @@ def _with_images(studies: pd.DataFrame, cached: CachedImages, task: Task, flow: 
         flow.notes.append(
             f"{left_out} further or damaged files in the series that were read: one film stands for a series"
         )
+    if cached.num_absent:
+        flow.notes.append(f"{cached.num_absent} image files are gone; their images were decoded before, and are used")
     readable = flow.step("image readable", studies.assign(image=range(len(studies))), reasons)
     flow.count_labels(readable, kind=task.kind, classes=task.classes)
     return readable

@@ -1,26 +1,20 @@
 """One line that says how far a download is, how fast, and how long it will take."""
 
-import sys
 import threading
 import time
-from collections import deque
 from typing import TextIO
 
-_WINDOW_S = 30.0
-_EVERY_S = {True: 0.5, False: 30.0}  # on a terminal the line is rewritten; elsewhere it becomes one more line
+from midrc_ml.progress import Rate, StatusLine, time_text
 
 
 class Progress:
     """Counts bytes and files of a transfer, from several threads, and shows them on `stream`."""
 
     def __init__(self, *, num_files: int, num_bytes: int | None, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._is_terminal = self._stream.isatty()
+        self._line, self._rate = StatusLine(stream), Rate()
         self._num_files, self._num_bytes = num_files, num_bytes
-        self._done_files = self._failed = self._done_bytes = self._width = 0
+        self._done_files = self._failed = self._done_bytes = 0
         self._lock = threading.Lock()
-        self._next = 0.0
-        self._seen: deque[tuple[float, int]] = deque()
 
     def add_bytes(self, num_bytes: int) -> None:
         """Bytes that arrived; negative for bytes that are thrown away."""
@@ -41,28 +35,15 @@ class Progress:
 
     def show(self, *, last: bool = False) -> None:
         """Write the line if it is time to; the last one always."""
-        now = time.monotonic()
-        if now < self._next and not last:
-            return
-        self._next = now + _EVERY_S[self._is_terminal]
-        line = self.line(now)
-        if self._is_terminal:
-            self._stream.write("\r" + line.ljust(self._width) + ("\n" if last else ""))
-            self._width = len(line)
-        else:
-            self._stream.write(line + "\n")
-        self._stream.flush()
+        if last or self._line.is_due():
+            self._line.write(self.line(time.monotonic()), last=last)
 
     def line(self, now: float) -> str:
         """The line, at the time `now` in seconds of `time.monotonic`."""
         with self._lock:
             done_files, failed, done_bytes = self._done_files, self._failed, self._done_bytes
             num_bytes = self._num_bytes
-        self._seen.append((now, done_bytes))
-        while len(self._seen) > 2 and self._seen[0][0] < now - _WINDOW_S:
-            self._seen.popleft()
-        seconds = now - self._seen[0][0]
-        rate = max(0.0, (done_bytes - self._seen[0][1]) / seconds) if seconds > 0 else 0.0
+        rate = self._rate.at(now, done_bytes)
         parts = [f"{done_files:,} of {self._num_files:,} files"]
         if num_bytes is None:
             parts.append(size_text(done_bytes))
@@ -83,11 +64,3 @@ def size_text(num_bytes: float) -> str:
             return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
         num_bytes /= 1000
     return f"{num_bytes:.2f} TB"
-
-
-def time_text(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h 05 min`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from errno import ENOENT
 from functools import lru_cache
 from glob import escape
+from io import BytesIO
 from pathlib import Path
 from typing import IO
 
@@ -46,12 +47,21 @@ class Member:
 def members(path: str) -> Iterator[Member]:
     """The files of a series, by name: of a ZIP, of a folder, those of a pattern (`pattern_of`), or the one file itself.
 
+    A ZIP or file may also lie in an object store (`s3://bucket/series.zip`), read through fsspec.
+
     A ZIP is known by its ending or by its first bytes, as a download may be named by an id without any ending.
     A ZIP inside a ZIP is a member like any other: it is not opened.
 
     Raises:
         ImageError: nothing there, not a ZIP, a damaged one, or one that is not to be trusted.
     """
+    if is_url(path):
+        content = _object(path)
+        if path.lower().endswith(".zip") or is_zip(BytesIO(content)):
+            yield from _zip_members(BytesIO(content), len(content))
+        else:
+            yield Member(os.path.basename(path), content)
+        return
     try:
         places = file_paths(path)
         if places != [path]:
@@ -60,7 +70,7 @@ def members(path: str) -> Iterator[Member]:
             return
         with open(path, "rb") as file:
             if path.lower().endswith(".zip") or is_zip(file):
-                yield from _zip_members(file)
+                yield from _zip_members(file, os.fstat(file.fileno()).st_size)
             else:
                 yield Member(os.path.basename(path), file.read())
     except OSError as error:
@@ -98,6 +108,66 @@ def file_paths(path: str) -> list[str]:
     if not found:
         raise FileNotFoundError(ENOENT, os.strerror(ENOENT))
     return found
+
+
+def stamp(path: str) -> tuple[int, int]:
+    """Bytes and time (ns) of a file; of a folder or a pattern, the sum over its files and the latest time.
+
+    (-1, -1) where there is nothing. Of an object at a URL whose store tells no time: 0.
+    """
+    try:
+        if is_url(path):
+            return _stamp_of_object(path)
+        states = [os.stat(file) for file in file_paths(path)]
+        return sum(state.st_size for state in states), max((state.st_mtime_ns for state in states), default=0)
+    except (OSError, ValueError):
+        return -1, -1
+
+
+def absolute(path: str) -> str:
+    """The name of a file whatever the working folder is; a URL is one already."""
+    return path if is_url(path) else os.path.abspath(path)
+
+
+def is_url(path: str) -> bool:
+    """Whether a path is of an object store or another place that fsspec reads (`s3://`, `gs://`, `https://` ...)."""
+    return "://" in path
+
+
+def _stamp_of_object(url: str) -> tuple[int, int]:
+    import fsspec
+
+    store, name = fsspec.url_to_fs(url)
+    found = store.info(name)
+    try:
+        changed = int(store.modified(name).timestamp() * 1e9)
+    except (NotImplementedError, AttributeError, KeyError):
+        changed = 0
+    return int(found.get("size") or 0), changed
+
+
+def _object(url: str) -> bytes:
+    """The bytes of the object at a URL.
+
+    Raises:
+        ImageError: it cannot be read, or the package that reads such a store is not installed.
+    """
+    import fsspec
+
+    scheme = url.split("://", 1)[0]
+    try:
+        store, name = fsspec.url_to_fs(url)
+        size = int(store.info(name).get("size") or 0)
+        if size > MAX_TOTAL_BYTES:
+            raise ImageError(f"an object of over {MAX_TOTAL_BYTES >> 30} GiB")
+        return bytes(store.cat_file(name))
+    except ImportError as error:
+        raise ImageError(f"{TRY_AGAIN[0]} (the package that reads {scheme}:// is not installed: {error})") from error
+    except ImageError:
+        raise
+    except Exception as error:  # each store raises its own; their words may hold names
+        words = getattr(error, "strerror", None) or type(error).__name__
+        raise ImageError(f"{TRY_AGAIN[0]} ({scheme}://: {words})") from error
 
 
 @lru_cache(maxsize=4)
@@ -140,8 +210,7 @@ def zip_entries(package: zipfile.ZipFile, size: int) -> list[zipfile.ZipInfo]:
     return entries
 
 
-def _zip_members(file: IO[bytes]) -> Iterator[Member]:
-    size = os.fstat(file.fileno()).st_size
+def _zip_members(file: IO[bytes], size: int) -> Iterator[Member]:
     try:
         with zipfile.ZipFile(file) as package:
             for entry in zip_entries(package, size):

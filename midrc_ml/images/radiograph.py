@@ -1,174 +1,256 @@
-"""One radiograph from its bytes: DICOM CR or DX, 2-D NIfTI, or a grey picture.
+"""One radiograph from its bytes: DICOM CR or DX, 2-D NIfTI, or a grey picture (PNG, JPEG, TIFF).
 
 axes: row, column, as stored. Values: high = dense (white on the film), after the modality LUT.
 """
 
-import re
+import math
 import struct
-import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 
 import cv2
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
-from pydicom.uid import JPEG2000TransferSyntaxes
 
+from midrc_ml.images.dicom_pixels import DAMAGED, MAX_PIXELS, DicomFile, short
 from midrc_ml.images.files import ImageError, Member
 from midrc_ml.images.nifti import is_nifti, read_nifti
 
-MAX_PIXELS = 1 << 28  # ten times the largest radiograph
-_JPEG2000_SIZE = b"\xff\x4f\xff\x51"  # start of a codestream and of its SIZ segment, ISO 15444-1 A.5.1
 _ZIP_START = b"PK\x03\x04"
 _HTML_STARTS = (b"<!doctype", b"<html", b"<?xml")
-# What pydicom, its decoders and OpenCV raise on damaged bytes.
-_DAMAGED = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    StopIteration,
-    TypeError,
-    ValueError,
-    BytesLengthException,
-    InvalidDicomError,
-    cv2.error,
-    struct.error,
-    zlib.error,
-)
+_LAST = (True, math.inf, "")  # a picture beside a DICOM file is a preview of it
+_TIFF_STARTS = {b"II*\0": "<", b"MM\0*": ">"}
 
 
 @dataclass(frozen=True)
 class Radiograph:
-    """pixels: (row, column), uint16 or float32, high = dense. window: (low, high) of the file's own, if it has one."""
+    """One film: its values are `pixels * scale + offset`, high = dense.
+
+    pixels: (row, column), uint16, int16 or float32. scale, offset: what is linear of the modality LUT and of the
+    inversion; an area mean commutes with it, so that it is applied to the small image. window: (low, high) of the
+    file's own, in values. unprocessed: a film FOR PROCESSING, whose values are those of the detector.
+    decoder: what decoded it, with the UID of the transfer syntax in `syntax`.
+    """
 
     pixels: np.ndarray
+    scale: float = 1.0
+    offset: float = 0.0
     sop_uid: str = ""
     series_uid: str = ""
     instance_number: int = 0
     window: tuple[float, float] | None = None
+    unprocessed: bool = False
+    syntax: str = ""
+    decoder: str = ""
+
+    @property
+    def values(self) -> np.ndarray:
+        """(row, column), float32."""
+        return self.pixels.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
+
+
+@dataclass(frozen=True)
+class Film:
+    """A film whose header alone has been read. rank: of the films of a series, that of the lowest stands for it."""
+
+    kind: str
+    content: bytes
+    rank: tuple[bool, float, str]
+    reader: Callable[[bytes], Radiograph]
+
+    def read(self) -> Radiograph:
+        """Decode it.
+
+        Raises:
+            ImageError: damaged, or of a kind that is not read here, with the reason.
+        """
+        with _reasons(self.kind, self.content):
+            return self.reader(self.content)
+
+
+def open_film(member: Member) -> Film:
+    """The film in `member`: DICOM by its content, NIfTI by its name, anything else as a picture.
+
+    Films are ranked by instance number, then by SOP instance UID.
+
+    Raises:
+        ImageError: a DICOM file whose header cannot be read; all else is told when the film is read.
+    """
+    content = member.content
+    if content[128:132] == b"DICM" or member.name.lower().endswith(".dcm"):
+        with _reasons("DICOM file", content):
+            file = DicomFile.open(content)
+            number = int(file.header.get("InstanceNumber") or 0)
+            sop_uid = str(file.header.get("SOPInstanceUID", ""))
+        return Film("DICOM file", content, (not sop_uid, number or math.inf, sop_uid), lambda _: _read_dicom(file))
+    if is_nifti(member.name):
+        return Film("NIfTI file", content, _LAST, _read_nifti)
+    return Film("picture", content, _LAST, _read_picture)
 
 
 def read_radiograph(member: Member) -> Radiograph:
-    """The radiograph in `member`: DICOM by its content, NIfTI by its name, anything else as a picture.
+    """The radiograph in `member`.
 
     Raises:
         ImageError: not an image, damaged, or of a kind that is not read here, with the reason.
     """
-    is_dicom = member.content[128:132] == b"DICM" or member.name.lower().endswith(".dcm")
-    kind = "DICOM file" if is_dicom else "NIfTI file" if is_nifti(member.name) else "picture"
+    return open_film(member).read()
+
+
+@contextmanager
+def _reasons(kind: str, content: bytes) -> Iterator[None]:
+    """Whatever damaged bytes raise becomes an ImageError."""
     try:
-        if kind == "NIfTI file":
-            return Radiograph(read_nifti(member.content, max_pixels=MAX_PIXELS))
-        return _read_dicom(member.content) if is_dicom else _read_picture(member.content)
+        yield
     except ImageError:
         raise
-    except _DAMAGED as error:
-        raise ImageError(_what_it_is(member.content) or f"not a readable {kind} ({_short(error)})") from error
+    except (*DAMAGED, cv2.error) as error:
+        raise ImageError(_what_it_is(content) or f"not a readable {kind} ({short(error)})") from error
+
+
+def _read_nifti(content: bytes) -> Radiograph:
+    return Radiograph(read_nifti(content, max_pixels=MAX_PIXELS), decoder="nibabel")
 
 
 def _read_picture(content: bytes) -> Radiograph:
+    if content[:4] in _TIFF_STARTS and _num_tiff_pages(content) > 1:
+        raise ImageError("a TIFF file of several pages; a radiograph has one")
     # As stored: a camera's note on how to turn the picture is not part of a film.
     flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     if picture is None:
         raise ImageError(_what_it_is(content) or "neither DICOM nor a picture that can be decoded")
-    return Radiograph(_wide(picture))
+    pixels, scale = _wide(picture)
+    return Radiograph(pixels, scale, decoder="opencv")
 
 
-def _read_dicom(content: bytes) -> Radiograph:
-    data = pydicom.dcmread(BytesIO(content))
-    if "PixelData" not in data:
-        raise ImageError("a DICOM file without PixelData (cut off, or not an image)")
-    photometric = str(data.get("PhotometricInterpretation", ""))
-    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        raise ImageError(
-            f"PhotometricInterpretation is {photometric or 'absent'}; a radiograph is MONOCHROME1 or MONOCHROME2"
-        )
-    stored = _stored(data)
-    if stored.ndim != 2:
-        raise ImageError(f"{stored.ndim}-dimensional pixel data; a radiograph has one frame")
+def _num_tiff_pages(content: bytes) -> int:
+    """1 or 2 (= several), by the offset behind the first directory of a TIFF file (TIFF 6.0, section 2)."""
+    order = _TIFF_STARTS[content[:4]]
+    (first,) = struct.unpack_from(f"{order}L", content, 4)
+    (entries,) = struct.unpack_from(f"{order}H", content, first)
+    (following,) = struct.unpack_from(f"{order}L", content, first + 2 + 12 * entries)
+    return 2 if following else 1
+
+
+def _read_dicom(file: DicomFile) -> Radiograph:
+    header = file.header
+    image = file.image()
     # PS3.4 N.2: modality LUT, then VOI LUT, then presentation.
-    pixels = apply_modality_lut(stored, data)
+    pixels, scale, offset = _after_modality(image.stored, header)
+    unprocessed = str(header.get("PresentationIntentType", "")) == "FOR PROCESSING"
     window = None
-    if data.get("VOILUTSequence"):
-        descriptor = data.VOILUTSequence[0].LUTDescriptor
-        if descriptor[2] == 8:
-            descriptor[2] = 16  # pydicom 3.0 looks up in the entries' own type: in 8 bits, past entry 255 it wraps
-        pixels = apply_voi_lut(pixels, data)
-    elif str(data.get("VOILUTFunction", "LINEAR")) == "SIGMOID":
-        pixels = apply_voi_lut(pixels, data)
+    if unprocessed:
+        pixels, scale, offset = _density(pixels, scale, offset, header), 1.0, 0.0
     else:
-        window = _window(data)
-    # PS3.3 C.7.6.3.1.2 and C.11.6.1.1: both say that the lowest value is shown white; they are one inversion, not two.
-    if photometric == "MONOCHROME1" or data.get("PresentationLUTShape") == "INVERSE":
-        pixels, window = _inverted(pixels, stored, data, window)
+        has_lut = bool(header.get("VOILUTSequence"))
+        if has_lut or str(header.get("VOILUTFunction", "LINEAR")) == "SIGMOID":
+            if has_lut and header.VOILUTSequence[0].LUTDescriptor[2] == 8:
+                # pydicom 3.0 looks up in the entries' own type: in 8 bits, past entry 255 it wraps.
+                header.VOILUTSequence[0].LUTDescriptor[2] = 16
+            whole = pixels if (scale, offset) == (1, 0) else pixels.astype(np.float64) * scale + offset
+            pixels, scale, offset = apply_voi_lut(whole, header), 1.0, 0.0
+        else:
+            window = _window(header)
+        if is_inverse(header):
+            scale, offset, window = _inverted(pixels, scale, offset, header, window)
+    pixels, factor = _wide(pixels)
+    scale *= factor
     return Radiograph(
-        pixels=_wide(pixels),
-        sop_uid=str(data.get("SOPInstanceUID", "")),
-        series_uid=str(data.get("SeriesInstanceUID", "")),
-        instance_number=int(data.get("InstanceNumber") or 0),
+        pixels=_without_padding(pixels, image.stored, header, lowest=scale > 0),
+        scale=scale,
+        offset=offset,
+        sop_uid=str(header.get("SOPInstanceUID", "")),
+        series_uid=str(header.get("SeriesInstanceUID", "")),
+        instance_number=int(header.get("InstanceNumber") or 0),
         window=window,
+        unprocessed=unprocessed,
+        syntax=str(image.syntax),
+        decoder=image.decoder,
     )
 
 
-def _check_size(data: Dataset) -> None:
-    """Refuse a damaged size before a decoder takes memory for it: one wrong byte in a header can claim 16 GiB."""
-    rows, columns = int(data.Rows), int(data.Columns)
-    if rows * columns * int(data.get("NumberOfFrames") or 1) > MAX_PIXELS:
-        raise ImageError("the header claims more pixels than a radiograph has")
-    start = data.PixelData[:4096].find(_JPEG2000_SIZE)
-    if data.file_meta.get("TransferSyntaxUID") in JPEG2000TransferSyntaxes and start >= 0:
-        right, bottom, left, top = struct.unpack_from(">4I", data.PixelData, start + 8)
-        (samples,) = struct.unpack_from(">H", data.PixelData, start + 40)
-        if (bottom - top, right - left, samples) != (rows, columns, 1):
-            raise ImageError("pixels cannot be decoded (the JPEG 2000 stream is not of the size that the header gives)")
+def is_inverse(header: Dataset) -> bool:
+    """Whether the lowest value is shown white.
+
+    PS3.3 C.7.6.3.1.2 and C.11.6.1.1: both elements say the same; they are one inversion, not two.
+    """
+    return header.get("PhotometricInterpretation") == "MONOCHROME1" or header.get("PresentationLUTShape") == "INVERSE"
 
 
-def _stored(data: Dataset) -> np.ndarray:
-    try:
-        _check_size(data)
-        return data.pixel_array
-    except ImageError:
-        raise
-    except _DAMAGED as error:
-        if "missing dependencies" in str(error):
-            raise ImageError(f"no decoder is installed for {data.file_meta.TransferSyntaxUID.name}") from error
-        raise ImageError(f"pixels cannot be decoded ({_short(error)})") from error
-    except BaseException as error:
-        # pylibjpeg-rle panics in Rust on a damaged stream: no Exception, and of a type that cannot be imported.
-        if type(error).__name__ == "PanicException":
-            raise ImageError("pixels cannot be decoded (a damaged RLE stream)") from error
-        raise
+def _after_modality(stored: np.ndarray, header: Dataset) -> tuple[np.ndarray, float, float]:
+    """Pixels, and the scale and offset that make them the modality's values."""
+    if header.get("ModalityLUTSequence"):
+        return apply_modality_lut(stored, header), 1.0, 0.0
+    given = [header.get(name) not in (None, "") for name in ("RescaleSlope", "RescaleIntercept")]
+    if not any(given):
+        return stored, 1.0, 0.0
+    if not all(given):
+        raise ImageError("not a readable DICOM file (one of RescaleSlope and RescaleIntercept without the other)")
+    return stored, float(header.RescaleSlope), float(header.RescaleIntercept)
 
 
-def _wide(pixels: np.ndarray) -> np.ndarray:
-    """uint16 as it is, anything else as float32: an area mean of 8-bit values would be rounded to 8 bits."""
-    return pixels if pixels.dtype == np.uint16 else pixels.astype(np.float32)
+def _density(pixels: np.ndarray, scale: float, offset: float, header: Dataset) -> np.ndarray:
+    """The values of a detector as densities, float32: of the intensity the logarithm, and high = dense.
+
+    PS3.3 C.8.11.3.1.2: PixelIntensityRelationship says whether values are linear (LIN) in the X-ray intensity, its
+    sign whether high is more (1) or less (-1) of it; where there is no sign, the photometric interpretation does.
+    """
+    values = pixels.astype(np.float32) * np.float32(scale) + np.float32(offset)
+    if str(header.get("PixelIntensityRelationship", "")) == "LIN":
+        values = np.log1p(values - values.min())
+    sign = header.get("PixelIntensityRelationshipSign")
+    is_lucent = is_inverse(header) if sign in (None, "") else int(sign) == 1
+    return -values if is_lucent else values
+
+
+def _wide(pixels: np.ndarray) -> tuple[np.ndarray, float]:
+    """uint16, int16 or float32, and the factor to multiply with: an area mean of 8-bit values must not be rounded."""
+    if pixels.dtype in (np.uint16, np.int16):
+        return pixels, 1.0
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.uint16) << 8, 1 / 256
+    return pixels.astype(np.float32, copy=False), 1.0
 
 
 def _inverted(
-    pixels: np.ndarray, stored: np.ndarray, data: Dataset, window: tuple[float, float] | None
-) -> tuple[np.ndarray, tuple[float, float] | None]:
-    """Values mirrored within their range, so that high becomes low."""
-    if pixels is stored and stored.dtype == np.uint16:
-        top: float = 2 ** int(data.get("BitsStored", 16)) - 1
-        mirrored = (int(top) - np.minimum(stored, int(top))).astype(np.uint16)
+    pixels: np.ndarray, scale: float, offset: float, header: Dataset, window: tuple[float, float] | None
+) -> tuple[float, float, tuple[float, float] | None]:
+    """Scale and offset that mirror the values within their range, so that high becomes low; and the window."""
+    if (scale, offset) == (1, 0) and pixels.dtype == np.uint16:
+        top = float(2 ** int(header.get("BitsStored", 16)) - 1)
     else:
-        top = float(pixels.max()) + float(pixels.min())
-        mirrored = top - pixels.astype(np.float32)
-    return mirrored, None if window is None else (top - window[1], top - window[0])
+        low, high = float(pixels.min()), float(pixels.max())
+        top = (low + high) * scale + 2 * offset
+    return -scale, top - offset, None if window is None else (top - window[1], top - window[0])
 
 
-def _window(data: Dataset) -> tuple[float, float] | None:
+def _without_padding(pixels: np.ndarray, stored: np.ndarray, header: Dataset, *, lowest: bool) -> np.ndarray:
+    """Pixels that pad the film to a rectangle become as dark as its darkest.
+
+    PS3.3 C.7.5.1.1.2: those equal to PixelPaddingValue, or between it and PixelPaddingRangeLimit.
+    lowest: whether low pixels are the dark ones.
+    """
+    given = [header.get(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    limits = [int(value) for value in given if value not in (None, "")]
+    if given[0] in (None, "") or not limits:
+        return pixels
+    width = stored.itemsize * 8
+    if stored.dtype.kind == "i":  # written as unsigned by some
+        limits = [limit - (1 << width) if limit >= 1 << (width - 1) else limit for limit in limits]
+    is_padding = (stored >= min(limits)) & (stored <= max(limits))
+    if not is_padding.any() or is_padding.all():
+        return pixels
+    within = pixels[~is_padding]
+    return np.where(is_padding, within.min() if lowest else within.max(), pixels)
+
+
+def _window(header: Dataset) -> tuple[float, float] | None:
     """PS3.3 C.11.2.1.2: the first of the windows, as the values shown black and white."""
-    center, width = data.get("WindowCenter"), data.get("WindowWidth")
+    center, width = header.get("WindowCenter"), header.get("WindowWidth")
     if center in (None, "") or width in (None, ""):
         return None
     first_center = float(center[0] if isinstance(center, pydicom.multival.MultiValue) else center)
@@ -176,7 +258,7 @@ def _window(data: Dataset) -> tuple[float, float] | None:
     if first_width <= 0:
         return None
     # LINEAR counts grey levels, the white one included; LINEAR_EXACT does not.
-    last = 0 if str(data.get("VOILUTFunction", "LINEAR")) == "LINEAR_EXACT" else 1
+    last = 0 if str(header.get("VOILUTFunction", "LINEAR")) == "LINEAR_EXACT" else 1
     return first_center - first_width / 2, first_center + first_width / 2 - last
 
 
@@ -186,9 +268,3 @@ def _what_it_is(content: bytes) -> str | None:
     if content.startswith(_ZIP_START):
         return "a ZIP inside of another, which is not opened; unpack it"
     return "an empty file" if not content else None
-
-
-def _short(error: Exception) -> str:
-    """The error's own words without the value or the position, so that equal faults are counted together."""
-    words = re.split(r"\. |: '| \(\d+ | at file position|\n", str(error))[0].rstrip(":.")[:200]
-    return words or type(error).__name__

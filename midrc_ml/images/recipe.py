@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -9,11 +10,26 @@ import cv2
 import numpy as np
 
 from midrc_ml.errors import InputError, check_kinds
-from midrc_ml.images.files import ImageError
-from midrc_ml.images.radiograph import Radiograph
+from midrc_ml.images.files import ImageError, Member
+from midrc_ml.images.radiograph import Film, Radiograph, open_film
 
-CODE_VERSION = 3  # add 1 whenever the same recipe would give other values: old records are then not read
+CODE_VERSION = 4  # add 1 whenever the same recipe would give other values: old records are then not read
 PERCENTILES = (1.0, 99.0)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the cache keeps of a series: its pixels, uint8 of the recipe's `record_shape`, and where they came from.
+
+    left_out: how many other files the series holds, further films and damaged ones.
+    """
+
+    pixels: np.ndarray
+    sop_uid: str
+    series_uid: str
+    syntax: str
+    decoder: str
+    left_out: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,17 +39,24 @@ class Recipe:
     window: `percentile` = the 1st to the 99th percentile of the resampled film, the same rule for every
     scanner; `header` = the file's own window where it has one, else as `percentile`.
     aspect: `stretch` to a square, or `pad` with the darkest value.
+    for_processing: films FOR PROCESSING hold the detector's values: `refuse` them, because they look unlike all
+    others and come from some sites only, or `convert` them to densities (`radiograph`).
     """
 
     size: int = 224
     window: Literal["percentile", "header"] = "percentile"
     aspect: Literal["stretch", "pad"] = "stretch"
+    for_processing: Literal["refuse", "convert"] = "refuse"
 
     def __post_init__(self) -> None:
         check_kinds(self, "images")
         if not 32 <= self.size <= 4096:
             raise InputError(f"images.size is {self.size}; it must be 32 to 4096 pixels")
-        for name, allowed in (("window", ("percentile", "header")), ("aspect", ("stretch", "pad"))):
+        for name, allowed in (
+            ("window", ("percentile", "header")),
+            ("aspect", ("stretch", "pad")),
+            ("for_processing", ("refuse", "convert")),
+        ):
             if getattr(self, name) not in allowed:
                 raise InputError(f"images.{name} is {getattr(self, name)!r}; it must be {' or '.join(allowed)}")
 
@@ -43,21 +66,61 @@ class Recipe:
         text = json.dumps({**asdict(self), "code_version": CODE_VERSION}, sort_keys=True)
         return f"{self.size}-{self.window}-{self.aspect}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
+    @property
+    def record_shape(self) -> tuple[int, ...]:
+        """(row, column)."""
+        return self.size, self.size
+
+    def read(self, members: Iterable[Member]) -> Record:
+        """The film that stands for a series: the first of those that can be read, by instance number.
+
+        One film is decoded at a time, and one that comes after the best so far not at all.
+
+        Raises:
+            ImageError: no film that can be used; the reason is that of the first.
+        """
+        best: tuple[Film, Radiograph] | None = None
+        reasons: list[str] = []
+        count = 0
+        for member in members:
+            count += 1
+            try:
+                film = open_film(member)
+                if best is None or film.rank < best[0].rank:
+                    best = film, film.read()
+            except ImageError as error:
+                reasons.append(str(error))
+        if best is None:
+            raise ImageError(reasons[0] if reasons else "no file inside")
+        radiograph = best[1]
+        return Record(
+            pixels=self.apply(radiograph),
+            sop_uid=radiograph.sop_uid,
+            series_uid=radiograph.series_uid,
+            syntax=radiograph.syntax,
+            decoder=radiograph.decoder,
+            left_out=count - 1,
+        )
+
     def apply(self, radiograph: Radiograph) -> np.ndarray:
         """uint8 (row, column) of `size` x `size`.
 
         Raises:
-            ImageError: a film without any contrast, or with values that are not finite.
+            ImageError: a film without any contrast, with values that are not finite, or not prepared for viewing.
         """
+        if radiograph.unprocessed and self.for_processing == "refuse":
+            raise ImageError("a film FOR PROCESSING, not prepared for viewing (images.for_processing=convert reads it)")
         pixels = radiograph.pixels
         if self.aspect == "pad":
             rows, columns = pixels.shape
             longer = max(rows, columns)
             top, left = (longer - rows) // 2, (longer - columns) // 2
             edges = (top, longer - rows - top, left, longer - columns - left)
-            pixels = cv2.copyMakeBorder(pixels, *edges, cv2.BORDER_CONSTANT, value=float(pixels.min()))
+            dark = pixels.min() if radiograph.scale > 0 else pixels.max()
+            pixels = cv2.copyMakeBorder(pixels, *edges, cv2.BORDER_CONSTANT, value=float(dark))
         # INTER_AREA is the exact area mean when it shrinks; it anti-aliases, bilinear does not.
         small = cv2.resize(pixels, (self.size, self.size), interpolation=cv2.INTER_AREA).astype(np.float32)
+        small = small * np.float32(radiograph.scale) + np.float32(radiograph.offset)
         if not np.isfinite(small).all():
             raise ImageError("pixel values are not finite after the modality LUT")
         low, high = (

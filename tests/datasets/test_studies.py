@@ -20,7 +20,10 @@ def images() -> CachedImages:
     pixels[:, 0, SIZE - 1] += 1
     place = np.array([(0, 0), (0, 1), (-1, -1), (1, 0), (1, 1), (1, 2)])
     return CachedImages(
-        shards=[pixels[:2], pixels[3:]], place=place, reasons=[None, None, "an empty file", None, None, None], size=SIZE
+        shards=[pixels[:2], pixels[3:]],
+        place=place,
+        reasons=[None, None, "an empty file", None, None, None],
+        record_shape=(SIZE, SIZE),
     )
 
 

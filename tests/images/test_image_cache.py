@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 from films import as_bytes, film
 
-from midrc_ml.images import cache as cache_module
-from midrc_ml.images.cache import ImageCache
+from midrc_ml.images import build as build_module
+from midrc_ml.images import shards as shards_module
+from midrc_ml.images.cache import CachedImages, ImageCache
 from midrc_ml.images.files import Member
 from midrc_ml.images.radiograph import read_radiograph
 from midrc_ml.images.recipe import Recipe
@@ -42,7 +43,7 @@ def cache(folder: Path, recipe: Recipe = RECIPE) -> ImageCache:
     return ImageCache(cache_dir=str(folder / "cache"), recipe=recipe)
 
 
-def assert_right(images: cache_module.CachedImages, files: list[str], recipe: Recipe = RECIPE) -> None:
+def assert_right(images: CachedImages, files: list[str], recipe: Recipe = RECIPE) -> None:
     assert images.reasons == [None] * len(files)
     assert np.array_equal(images.gather(range(len(files))), np.stack([expected(file, recipe) for file in files]))
 
@@ -75,12 +76,14 @@ def test_a_second_load_decodes_nothing(tmp_path: Path) -> None:
     assert {path.name: path.stat().st_mtime_ns for path in cache(tmp_path).folder.iterdir()} == before
 
 
-def test_new_files_are_added_to_what_is_there(tmp_path: Path) -> None:
+def test_new_files_go_behind_what_is_there(tmp_path: Path) -> None:
     files = films(tmp_path / "films", 4)
     cache(tmp_path).load(files[:2], num_processes=1)
-    first_shard = (cache(tmp_path).folder / "000000.u8").stat().st_mtime_ns
+    shard = cache(tmp_path).folder / "000000.u8"
+    before = shard.read_bytes()
     assert_right(cache(tmp_path).load(files, num_processes=1), files)
-    assert (cache(tmp_path).folder / "000000.u8").stat().st_mtime_ns == first_shard
+    assert shard.read_bytes()[: len(before)] == before
+    assert shard.stat().st_size == 4 * 32 * 32
 
 
 def test_a_file_asked_for_twice_is_stored_once(tmp_path: Path) -> None:
@@ -90,14 +93,14 @@ def test_a_file_asked_for_twice_is_stored_once(tmp_path: Path) -> None:
 
 
 def test_many_files_go_over_several_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_module, "SHARD_RECORDS", 3)
+    monkeypatch.setattr(shards_module, "SHARD_RECORDS", 3)
     files = films(tmp_path / "films", 8)
     assert_right(cache(tmp_path).load(files, num_processes=1), files)
     assert len(list(cache(tmp_path).folder.glob("*.u8"))) == 3
 
 
 def test_a_pool_of_processes_gives_the_same_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_module, "_POOL_FROM", 4)
+    monkeypatch.setattr(build_module, "_POOL_FROM", 4)
     files = films(tmp_path / "films", 6)
     assert_right(cache(tmp_path).load(files, num_processes=2), files)
 
@@ -176,22 +179,23 @@ def test_a_series_of_several_films_stands_for_its_first_readable_one(tmp_path: P
     assert left_out.tolist() == [2, 1]
 
 
-def test_leftovers_of_a_killed_build_are_never_read_and_do_not_disturb_the_next(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_build_are_never_read_and_are_overwritten_by_the_next(tmp_path: Path) -> None:
     files = films(tmp_path / "films", 4)
     cache(tmp_path).load(files[:2], num_processes=1)
     folder = cache(tmp_path).folder
-    (folder / "000001.u8").write_bytes(bytes([77]) * 5000)  # pixels without an index, and no whole number of records
-    (folder / "000001.unfinished").write_bytes(b"half an index")
+    with open(folder / "000000.u8", "ab") as shard:
+        shard.write(bytes([77]) * 1500)  # a record and a half of which no index tells
+    (folder / "000000.unfinished").write_bytes(b"half an index")
     (folder / "000007.u8").write_bytes(bytes([77]) * 1024)
     assert_right(cache(tmp_path).load(files[:2], num_processes=1), files[:2])
     assert_right(cache(tmp_path).load(files, num_processes=1), files)
-    assert (folder / "000001.u8").stat().st_size == 2 * 32 * 32
-    assert not (folder / "000001.unfinished").exists()
+    assert (folder / "000000.u8").stat().st_size == 4 * 32 * 32
+    assert not (folder / "000000.unfinished").exists()
 
 
 BUILD = (
-    "import sys; from midrc_ml.images import cache; from midrc_ml.images.recipe import Recipe\n"
-    "cache.SHARD_RECORDS = 4\n"
+    "import sys; from midrc_ml.images import build, cache, shards; from midrc_ml.images.recipe import Recipe\n"
+    "shards.SHARD_RECORDS = 4; build.COMMIT_SECONDS = 0.0\n"
     "images = cache.ImageCache(cache_dir=sys.argv[1], recipe=Recipe(size=32)).load(sys.argv[2:], num_processes=1)\n"
     "sys.stdout.buffer.write(images.gather(range(len(sys.argv) - 2)).tobytes())\n"
 )
@@ -210,20 +214,179 @@ def test_processes_that_build_at_the_same_time_all_get_the_right_pixels(tmp_path
         assert output == np.stack([expected(file) for file in order]).tobytes()
 
 
+def start_build(folder: Path, files: list[str]) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", BUILD, str(folder / "cache"), *files], stdout=subprocess.DEVNULL)
+
+
+def committed(folder: Path) -> pd.DataFrame:
+    """The rows that an index tells of, whose records are hashed once more."""
+    assert cache(folder).damaged().empty
+    return cache(folder).index()
+
+
 def test_a_build_killed_in_the_middle_goes_on_where_it_was(tmp_path: Path) -> None:
     files = films(tmp_path / "films", 120)
-    process = subprocess.Popen(
-        [sys.executable, "-c", BUILD, str(tmp_path / "cache"), *files], stdout=subprocess.DEVNULL
-    )
+    process = start_build(tmp_path, files)
     folder, patience = cache(tmp_path).folder, time.monotonic() + 60
     while len(list(folder.glob("*.parquet"))) < 2 and time.monotonic() < patience:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     assert process.wait(timeout=30) == -signal.SIGKILL
-    finished = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
-    assert 2 <= len(finished) < 30
+    before = committed(tmp_path)
+    assert 4 <= len(before) < 120
     assert_right(cache(tmp_path).load(files, num_processes=1), files)
-    assert all((folder / name).stat().st_mtime_ns == when for name, when in finished.items())
+    after = cache(tmp_path).index().set_index("file").loc[before["file"]].reset_index()
+    assert after[["shard", "record"]].equals(before[["shard", "record"]])
+
+
+@pytest.mark.slow
+def test_thirty_kills_at_any_moment_lose_nothing_that_was_committed(tmp_path: Path) -> None:
+    files = films(tmp_path / "films", 1500)
+    rng, kept, killed = np.random.default_rng(0), pd.DataFrame(columns=["file", "shard", "record"]), 0
+    while killed < 30:
+        process = start_build(tmp_path, files)
+        time.sleep(float(rng.uniform(0.6, 1.6)))  # the start takes most of a second
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait(timeout=60) == -signal.SIGKILL
+        now = committed(tmp_path).set_index("file")
+        for name in ("shard", "record"):
+            assert now.loc[kept["file"], name].tolist() == kept[name].tolist()
+        kept = now.reset_index()
+        if len(kept) == len(files):  # begin once more
+            for path in cache(tmp_path).folder.iterdir():
+                path.unlink()
+            kept = kept.iloc[:0]
+    assert_right(cache(tmp_path).load(files, num_processes=1), files)
+
+
+def test_a_cohort_that_was_moved_is_not_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = films(tmp_path / "films", 3)
+    first = cache(tmp_path).load(files, num_processes=1).gather(range(3))
+    (tmp_path / "films").rename(tmp_path / "moved")
+    monkeypatch.setattr(Recipe, "read", lambda *_: pytest.fail("decoded again"))
+    moved = [file.replace("films", "moved") for file in files]
+    images = cache(tmp_path).load(moved, num_processes=1)
+    assert np.array_equal(images.gather(range(3)), first)
+    os.utime(moved[0], ns=(1, 1))
+    assert np.array_equal(cache(tmp_path).load(moved, num_processes=1).gather(range(3)), first)
+    assert sum(path.stat().st_size for path in cache(tmp_path).folder.glob("*.u8")) == 3 * 32 * 32
+
+
+def test_a_file_of_the_size_of_another_is_still_decoded(tmp_path: Path) -> None:
+    files = [str(tmp_path / f"{number}.bmp") for number in range(2)]
+    for number, file in enumerate(files):
+        Path(file).write_bytes(cv2.imencode(".bmp", np.eye(40, k=number, dtype=np.uint8) * 200)[1].tobytes())
+    cache(tmp_path).load(files[:1], num_processes=1)
+    assert Path(files[0]).stat().st_size == Path(files[1]).stat().st_size
+    assert_right(cache(tmp_path).load(files, num_processes=1), files)
+
+
+def test_files_that_are_gone_are_served_and_counted(tmp_path: Path) -> None:
+    files = films(tmp_path / "films", 3)
+    first = cache(tmp_path).load(files, num_processes=1).gather(range(3))
+    Path(files[1]).unlink()
+    images = cache(tmp_path).load(files, num_processes=1)
+    assert np.array_equal(images.gather(range(3)), first)
+    assert images.num_absent == 1
+    assert images.reasons == [None] * 3
+
+
+def test_a_shard_that_was_removed_or_cut_off_is_decoded_again(tmp_path: Path) -> None:
+    files = films(tmp_path / "films", 4)
+    cache(tmp_path).load(files, num_processes=1)
+    shard = cache(tmp_path).folder / "000000.u8"
+    os.truncate(shard, 2 * 32 * 32 + 7)
+    assert_right(cache(tmp_path).load(files, num_processes=1), files)
+    shard.unlink()
+    assert_right(cache(tmp_path).load(files, num_processes=1), files)
+
+
+def test_a_record_that_changed_on_disk_is_found_by_its_hash(tmp_path: Path) -> None:
+    files = films(tmp_path / "films", 3)
+    cache(tmp_path).load(files, num_processes=1)
+    assert cache(tmp_path).damaged().empty
+    shard = cache(tmp_path).folder / "000000.u8"
+    content = bytearray(shard.read_bytes())
+    content[1024 + 5] ^= 1
+    shard.write_bytes(content)
+    assert cache(tmp_path).damaged()["file"].tolist() == [files[1]]
+
+
+FULL = (
+    "import resource, signal, sys\n"
+    "from midrc_ml.images import build, cache; from midrc_ml.images.recipe import Recipe\n"
+    "build.COMMIT_SECONDS = 0.0; build._TASK_FILES = 1\n"
+    "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    "resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))\n"
+    "try: cache.ImageCache(cache_dir=sys.argv[1], recipe=Recipe(size=64)).load(sys.argv[2:], num_processes=1)\n"
+    "except build.InputError as error: print(error)\n"
+)
+
+
+def test_a_disk_that_is_full_stops_in_one_sentence_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    files = films(tmp_path / "films", 20)
+    # No file may grow beyond 30,000 bytes: seven records of 4,096, as a disk that fills up would have it.
+    process = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path / "cache"), *files], capture_output=True, text=True, timeout=120
+    )
+    assert process.stdout.startswith("image cache: File too large in ")
+    assert "make room, or give another paths.cache_dir" in process.stdout
+    recipe = Recipe(size=64)
+    kept = cache(tmp_path, recipe).index()
+    assert 0 < len(kept) < 20
+    assert cache(tmp_path, recipe).damaged().empty
+    assert_right(cache(tmp_path, recipe).load(files, num_processes=1), files, recipe)
+
+
+class Deadly(Recipe):
+    """Ends the process that decodes one certain film, as a system without memory would."""
+
+    def read(self, members: object) -> object:
+        content = list(members)  # type: ignore[call-overload]
+        if content[0].name == "3.png":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().read(content)
+
+
+@pytest.mark.slow
+def test_a_film_that_ends_its_process_is_recorded_and_the_others_are_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_module, "_POOL_FROM", 4)
+    files = films(tmp_path / "films", 40)
+    images = cache(tmp_path, Deadly(size=32)).load(files, num_processes=2)
+    assert [number for number, reason in enumerate(images.reasons) if reason] == [3]
+    assert str(images.reasons[3]).startswith("cannot be read (the process that decoded it was ended")
+    others = [number for number in range(40) if number != 3]
+    assert np.array_equal(images.gather(others), np.stack([expected(files[number]) for number in others]))
+
+
+def test_files_of_an_object_store_are_read_through_fsspec(tmp_path: Path) -> None:
+    import fsspec
+
+    store = fsspec.filesystem("memory")
+    one, two = films(tmp_path / "films", 2)
+    store.pipe_file("/bucket/one.png", Path(one).read_bytes())
+    with zipfile.ZipFile(tmp_path / "series.zip", "w") as package:
+        package.write(two, "two.png")
+    store.pipe_file("/bucket/series.zip", (tmp_path / "series.zip").read_bytes())
+    urls = ["memory://bucket/one.png", "memory://bucket/series.zip", "memory://bucket/absent.png", "nosuch://x/y.png"]
+    images = cache(tmp_path).load(urls, num_processes=1)
+    assert np.array_equal(images.gather([0, 1]), np.stack([expected(one), expected(two)]))
+    assert images.reasons[2] == "cannot be read (memory://: FileNotFoundError)"
+    assert str(images.reasons[3]).startswith("cannot be read (nosuch://")
+    store.pipe_file("/bucket/one.png", Path(two).read_bytes())  # changed there
+    assert np.array_equal(cache(tmp_path).load(urls[:1], num_processes=1).gather([0])[0], expected(two))
+
+
+def test_images_can_be_gathered_into_an_array_that_is_there(tmp_path: Path) -> None:
+    files = films(tmp_path / "films", 3)
+    images = cache(tmp_path).load(files, num_processes=1)
+    buffer = np.zeros((4, 32, 32), np.uint8)
+    found = images.gather([2, 0], out=buffer)
+    assert np.shares_memory(found, buffer)
+    assert np.array_equal(found, np.stack([expected(files[2]), expected(files[0])]))
+    assert not buffer[2:].any()
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")

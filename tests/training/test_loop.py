@@ -34,7 +34,7 @@ def dataset(count: int, *, seed: int, regression: bool = False) -> StudyDataset:
     pixels = rng.integers(80, 120, (count, SIZE, SIZE)).astype(np.uint8)
     pixels[:, 8:24, 8:24] = (80 + label * (12 if regression else 100)).astype(np.uint8)[:, None, None]
     place = np.stack([np.zeros(count, int), np.arange(count)], axis=1)
-    images = CachedImages(shards=[pixels], place=place, reasons=[None] * count, size=SIZE)
+    images = CachedImages(shards=[pixels], place=place, reasons=[None] * count, record_shape=(SIZE, SIZE))
     studies = pd.DataFrame({"study_id": [f"s{i}" for i in range(count)], "label": label, "image": range(count)})
     return StudyDataset(studies, images)
 

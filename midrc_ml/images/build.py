@@ -1,0 +1,260 @@
+"""Decode files into an image cache, in parallel, whatever some of them do to the process that decodes them."""
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from midrc_ml.errors import InputError
+from midrc_ml.images.files import TRY_AGAIN, ImageError, Member, members, stamp
+from midrc_ml.images.recipe import Record
+from midrc_ml.images.shards import COLUMNS, ShardWriter, is_locked
+from midrc_ml.processes import worker_pool
+
+log = logging.getLogger(__name__)
+
+COMMIT_SECONDS = 10.0
+_LOOK_SECONDS = 1.0
+_TASK_FILES = 8
+_TASKS_AHEAD = 4  # a process
+_POOL_FROM = 100  # files; below this, starting processes takes longer than it saves
+_KILLED = f"{TRY_AGAIN[0]} (the process that decoded it was ended, perhaps because memory ran out)"
+
+# A file, and the SHA-256 of contents that are known and of its size.
+Asked = tuple[str, tuple[str, ...]]
+Decoded = tuple[dict[str, object], bytes | None]
+
+
+class ImageRecipe(Protocol):
+    """What the cache asks of a recipe."""
+
+    @property
+    def key(self) -> str: ...  # noqa: D102
+
+    @property
+    def record_shape(self) -> tuple[int, ...]: ...  # noqa: D102
+
+    def read(self, members: Iterator[Member]) -> Record: ...  # noqa: D102
+
+
+def build(
+    folder: Path,
+    recipe: ImageRecipe,
+    files: Sequence[str],
+    *,
+    index: pd.DataFrame,
+    num_processes: int,
+    seen: Callable[[int, int], None] = lambda done, failed: None,
+) -> None:
+    """Decode `files` into the shards of `folder`; what another process has added meanwhile is not decoded again.
+
+    index: what is there (`read_index`): a file with the content of one that was decoded under another name, or at
+    another time, only gets a row. seen: called now and then with the number of files that are done, and of those that
+    cannot be used.
+
+    Raises:
+        InputError: the disk is full; what was decoded until then is kept.
+    """
+    record_bytes = int(np.prod(recipe.record_shape))
+    same = _SameContent(index)
+    others = _Others(folder)
+    writer = ShardWriter.take(folder, record_bytes)
+    others.ours.add(writer.name)
+    done = failed = 0
+    committed = time.monotonic()
+    try:
+        tasks = (same.asked_of(task) for task in others.not_done(files))
+        with closing(_decoded(tasks, recipe, num_processes, len(files))) as results:
+            for decoded in results:
+                for row, pixels in decoded:
+                    if writer.full:
+                        writer.commit()
+                        writer.close()
+                        writer = ShardWriter.take(folder, record_bytes, after=writer.name)
+                        others.ours.add(writer.name)
+                    is_known = pixels is None and not row["reason"]
+                    writer.add(same.row_of(row) if is_known else row, pixels)
+                    done, failed = done + 1, failed + bool(row["reason"])
+                if time.monotonic() - committed > COMMIT_SECONDS:
+                    writer.commit()
+                    committed = time.monotonic()
+                seen(done + others.num_done, failed)
+        writer.commit()
+    except OSError as error:
+        raise InputError(
+            f"image cache: {error.strerror or error} in {folder}; {done} of {len(files)} files were decoded, what was "
+            f"written stays and the next run goes on from there; make room, or give another paths.cache_dir"
+        ) from error
+    except BaseException:
+        writer.commit()  # stopped by hand: what is decoded is decoded
+        raise
+    finally:
+        writer.close()
+
+
+def decode_file(asked: Asked, recipe: ImageRecipe) -> Decoded:
+    """The index row of a file and its pixels.
+
+    No pixels where it cannot be used, with the reason, and where its content is one of the known ones.
+    """
+    file, known = asked
+    row = _row(file)
+    digest = hashlib.sha256()
+    try:
+        if known:
+            for member in members(file):
+                digest.update(member.content)
+            row["sha256"] = digest.hexdigest()
+            if row["sha256"] in known:
+                return row, None
+            digest = hashlib.sha256()
+        record = recipe.read(_through(digest, members(file)))
+    except ImageError as error:
+        row["reason"] = str(error)
+        return row, None
+    pixels = record.pixels.tobytes()
+    row |= {
+        "sha256": digest.hexdigest(),
+        "sop_uid": record.sop_uid,
+        "series_uid": record.series_uid,
+        "syntax": record.syntax,
+        "decoder": record.decoder,
+        "pixels_sha256": hashlib.sha256(pixels).hexdigest(),
+        "left_out": record.left_out,
+    }
+    return row, pixels
+
+
+def _through(digest: "hashlib._Hash", found: Iterator[Member]) -> Iterator[Member]:
+    for member in found:
+        digest.update(member.content)
+        yield member
+
+
+class _SameContent:
+    """Records of files that were decoded before, by their content."""
+
+    def __init__(self, index: pd.DataFrame) -> None:
+        usable = index[index["record"] >= 0].drop_duplicates("sha256", keep="last")
+        self._rows = {row["sha256"]: row for row in usable.to_dict("records")}
+        self._by_size: dict[int, list[str]] = {}
+        for sha256, row in self._rows.items():
+            self._by_size.setdefault(row["bytes"], []).append(sha256)
+
+    def asked_of(self, task: Sequence[str]) -> Sequence[Asked]:
+        """Each file with the contents that it may have: those of its size."""
+        return [(file, tuple(self._by_size.get(stamp(file)[0], ()))) for file in task]
+
+    def row_of(self, row: dict[str, object]) -> dict[str, object]:
+        """The row of a file whose content is known: with the record that is there."""
+        return {**self._rows[str(row["sha256"])], **{name: row[name] for name in ("file", "bytes", "mtime_ns")}}
+
+
+class _Others:
+    """What other processes add to the same cache at the same time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ours: set[str] = set()
+        self.num_done = 0
+        self._folder = folder
+        self._seen = {path.stem: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
+        self._known: dict[str, tuple[int, int]] = {}
+        self._next_look = 0.0
+
+    def not_done(self, files: Sequence[str]) -> Iterator[list[str]]:
+        """`files` in tasks, without those that another process has done by the time of the task.
+
+        Two processes with the same list begin at different places, so that they meet as late as possible.
+        """
+        start = os.getpid() * 7919 % max(1, len(files)) if self._somebody_writes() else 0
+        order = [*files[start:], *files[:start]]
+        for position in range(0, len(order), _TASK_FILES):
+            self._look()
+            task = order[position : position + _TASK_FILES]
+            left = [file for file in task if file not in self._known or self._known[file] != stamp(file)]
+            self.num_done += len(task) - len(left)
+            if left:
+                yield left
+
+    def _somebody_writes(self) -> bool:
+        return any(path.stem not in self.ours and is_locked(path) for path in self._folder.glob("*.lock"))
+
+    def _look(self) -> None:
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + _LOOK_SECONDS
+        for path in self._folder.glob("*.parquet"):
+            changed = path.stat().st_mtime_ns
+            if path.stem not in self.ours and self._seen.get(path.stem) != changed:
+                self._seen[path.stem] = changed
+                rows = pd.read_parquet(path, columns=["file", "bytes", "mtime_ns"])
+                self._known |= {row[0]: (row[1], row[2]) for row in rows.itertuples(index=False, name=None)}
+
+
+def _decoded(
+    tasks: Iterator[Sequence[Asked]], recipe: ImageRecipe, num_processes: int, num_files: int
+) -> Generator[list[Decoded], None, None]:
+    """The results of each task, as they come."""
+    if num_processes == 1 or num_files < _POOL_FROM:
+        for task in tasks:
+            yield decode_files(task, recipe)
+        return
+    left = True
+    while left:
+        suspects: list[Asked] = []
+        with worker_pool(num_processes) as pool:
+            pending: dict[Future, Sequence[Asked]] = {}
+            while True:
+                while not suspects and len(pending) < _TASKS_AHEAD * num_processes:
+                    following = next(tasks, None)
+                    if following is None:
+                        left = False
+                        break
+                    try:
+                        pending[pool.submit(decode_files, following, recipe)] = following
+                    except BrokenProcessPool:
+                        suspects += following
+                if not pending:
+                    break
+                for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                    task = pending.pop(future)
+                    try:
+                        yield future.result()
+                    except BrokenProcessPool:
+                        suspects += task
+        if suspects:
+            log.warning("A process that decoded images was ended; %d files are tried one by one", len(suspects))
+        while suspects:
+            yield from ([found] for found in _one_by_one(suspects, recipe))
+
+
+def decode_files(task: Sequence[Asked], recipe: ImageRecipe) -> list[Decoded]:
+    """`decode_file` of each."""
+    return [decode_file(asked, recipe) for asked in task]
+
+
+def _one_by_one(suspects: list[Asked], recipe: ImageRecipe) -> Iterator[Decoded]:
+    """The results of `suspects`, which is emptied, up to the first that ends the process that decodes it."""
+    with worker_pool(1) as pool:
+        while suspects:
+            asked = suspects.pop(0)
+            try:
+                yield pool.submit(decode_file, asked, recipe).result()
+            except BrokenProcessPool:
+                row = _row(asked[0]) | {"reason": _KILLED}
+                yield row, None
+                return
+
+
+def _row(file: str) -> dict[str, object]:
+    size, mtime = stamp(file)
+    return dict.fromkeys(COLUMNS, "") | {"file": file, "bytes": size, "mtime_ns": mtime, "record": -1, "left_out": 0}

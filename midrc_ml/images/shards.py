@@ -1,0 +1,164 @@
+"""The files of an image cache: shards of records, each with its index.
+
+NNNNNN.u8       records one behind the other; memory-mapped to read
+NNNNNN.parquet  one row a source file: where its record is, or why it has none
+NNNNNN.lock     held by the one process that writes this shard
+
+An index is replaced as a whole, and only when the records it tells of are on disk: what a killed process leaves behind
+the last of them belongs to nobody, and is overwritten by the next writer of that shard.
+"""
+
+import mmap
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock, Timeout
+
+SHARD_RECORDS = 1024
+_ROWS = 4  # rows a record, at most: files that cannot be used have a row and no record
+COLUMNS = (
+    "file",
+    "bytes",
+    "mtime_ns",
+    "sha256",
+    "sop_uid",
+    "series_uid",
+    "syntax",
+    "decoder",
+    "shard",
+    "record",
+    "pixels_sha256",
+    "reason",
+    "left_out",
+)
+
+
+class ShardWriter:
+    """One shard that this process alone writes; its rows count once they are committed."""
+
+    def __init__(self, folder: Path, name: str, lock: FileLock, record_bytes: int) -> None:
+        """Go on behind the last record that the shard's index tells of."""
+        self.name = name
+        self._index, self._lock, self._record_bytes = folder / f"{name}.parquet", lock, record_bytes
+        self._rows = pd.read_parquet(self._index).to_dict("records") if self._index.exists() else []
+        self._count = _num_records(self._rows, name)
+        self._committed = len(self._rows)
+        descriptor = os.open(folder / f"{name}.u8", os.O_RDWR | os.O_CREAT, 0o644)
+        self._pixels = os.fdopen(descriptor, "r+b")
+        self._pixels.truncate(self._count * record_bytes)
+        self._pixels.seek(0, os.SEEK_END)
+
+    @classmethod
+    def take(cls, folder: Path, record_bytes: int, *, after: str = "") -> "ShardWriter":
+        """The first shard (behind `after`) that has room and that no process writes, or a new one."""
+        number = int(after) + 1 if after else 0
+        while True:
+            name = f"{number:06d}"
+            number += 1
+            if _is_full(folder / f"{name}.parquet"):
+                continue
+            lock = FileLock(folder / f"{name}.lock")
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                continue
+            if _is_full(folder / f"{name}.parquet"):  # between the first look and the lock
+                lock.release()
+                continue
+            return cls(folder, name, lock, record_bytes)
+
+    @property
+    def full(self) -> bool:
+        """Whether the next row belongs into another shard."""
+        return _is_full_with(self._count, len(self._rows))
+
+    def add(self, row: dict[str, object], pixels: bytes | None) -> None:
+        """A source file and its record; without pixels, the row says where the record is, or why there is none."""
+        if pixels is not None:
+            self._pixels.write(pixels)
+            row = {**row, "shard": self.name, "record": self._count}
+            self._count += 1
+        self._rows.append(row)
+
+    def commit(self) -> None:
+        """Bring records to disk, then the index that tells of them.
+
+        Raises:
+            OSError: the disk is full, or gone; what was committed before stays.
+        """
+        if self._committed == len(self._rows):
+            return
+        self._pixels.flush()
+        os.fsync(self._pixels.fileno())
+        unfinished = self._index.with_suffix(".unfinished")
+        with open(unfinished, "wb") as file:
+            pd.DataFrame(self._rows, columns=list(COLUMNS)).to_parquet(file, index=False)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(self._index)
+        self._committed = len(self._rows)
+
+    def close(self) -> None:
+        """Leave the shard to others; rows that are not committed are lost."""
+        try:
+            self._pixels.close()
+        except OSError:
+            pass  # what could not be written was not committed either
+        finally:
+            self._lock.release()
+
+
+def read_index(folder: Path, record_shape: tuple[int, ...]) -> pd.DataFrame:
+    """The rows of all shards, without those whose record is gone: a shard that was removed or cut off by hand."""
+    frames = [pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))]
+    if not frames:
+        return pd.DataFrame(columns=list(COLUMNS))
+    index = pd.concat(frames, ignore_index=True)
+    size = int(np.prod(record_shape))
+    there = {path.stem: path.stat().st_size // size for path in folder.glob("*.u8")}
+    return index[index["record"] < index["shard"].map(there).fillna(0)].reset_index(drop=True)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds this lock."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def open_shards(folder: Path, names: Sequence[str], record_shape: tuple[int, ...]) -> list[np.ndarray]:
+    """Memory maps (record, *record_shape), uint8, to read; a shard without a record gives an empty one."""
+    size = int(np.prod(record_shape))
+    shards = []
+    for name in names:
+        with open(folder / f"{name}.u8", "rb") as file:
+            count = os.fstat(file.fileno()).st_size // size
+            flat: np.ndarray = np.empty(0, np.uint8)
+            if count:
+                flat = np.frombuffer(mmap.mmap(file.fileno(), count * size, access=mmap.ACCESS_READ), np.uint8)
+        shards.append(flat.reshape(-1, *record_shape))
+    return shards
+
+
+def _is_full(index: Path) -> bool:
+    if not index.exists():
+        return False
+    rows = pd.read_parquet(index, columns=["shard", "record"]).to_dict("records")
+    return _is_full_with(_num_records(rows, index.stem), len(rows))
+
+
+def _num_records(rows: Sequence[Mapping[str, Any]], name: str) -> int:
+    """How many records lie in the shard itself: rows may point to another's, and several to one."""
+    return max((row["record"] + 1 for row in rows if row["shard"] == name), default=0)
+
+
+def _is_full_with(num_records: int, num_rows: int) -> bool:
+    return num_records >= SHARD_RECORDS or num_rows >= _ROWS * SHARD_RECORDS
