@@ -8,7 +8,9 @@ from midrc_ml import __version__
 VERBS = {
     "train": "train one model for one task, evaluate it, and track it",
     "describe": "say what a cohort holds for a task, without touching a pixel",
+    "prepare": "decode a cohort's images into the image cache",
     "download": "fetch images and tables from MIDRC or the Imaging Data Commons",
+    "doctor": "say what works on this machine, what is missing, and the command that mends it",
 }
 
 

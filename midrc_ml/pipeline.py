@@ -71,7 +71,10 @@ def train_and_evaluate(
             stop_on_failure(audit)
             _say_who_is_in(tables, manifest, flow)
             cached = ImageCache(cache_dir=paths["cache_dir"], recipe=images).load(
-                list(studies["file"]), series=list(studies["series_id"]), num_processes=compute.processes()
+                list(studies["file"]),
+                series=list(studies["series_id"]),
+                num_processes=compute.processes(),
+                ray=compute.ray,
             )
             studies = _with_images(studies, cached, task, flow)
         finally:

@@ -1,12 +1,16 @@
-"""Worker processes that end with the process that started them."""
+"""Worker processes: those of this machine end with the process that started them; those of a Ray cluster are asked."""
 
 import os
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
+from typing import Any, Protocol
+
+from midrc_ml.errors import InputError
 
 _LOOK_EVERY_SECONDS = 0.5
 
@@ -14,6 +18,82 @@ _LOOK_EVERY_SECONDS = 0.5
 def num_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Workers(Protocol):
+    """What runs functions elsewhere. count: how many at once. ended: what is raised where a worker was ended."""
+
+    count: int
+    ended: tuple[type[Exception], ...]
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
+        """Run `function` on a worker."""
+
+
+class _LocalWorkers:
+    def __init__(self, pool: ProcessPoolExecutor, count: int) -> None:
+        self.count, self._pool = count, pool
+        self.ended: tuple[type[Exception], ...] = (BrokenProcessPool,)
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
+        return self._pool.submit(function, *arguments)
+
+
+class _RayWorkers:
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+        self._functions: dict[Callable[..., Any], Any] = {}
+        self.count = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        errors = ray.exceptions
+        self.ended: tuple[type[Exception], ...] = (
+            errors.WorkerCrashedError,
+            errors.OutOfMemoryError,
+            errors.NodeDiedError,
+        )
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
+        if function not in self._functions:
+            # A file that ends its worker would end four otherwise.
+            self._functions[function] = self._ray.remote(max_retries=0)(function)
+        future: Future = self._functions[function].remote(*arguments).future()
+        return future
+
+
+@contextmanager
+def ray_workers(address: str) -> Iterator[Workers]:
+    """The cores of the Ray cluster at `address`: `auto`, `HOST:PORT`, or `local` for one that is started here.
+
+    Raises:
+        InputError: Ray is not installed, or no cluster is there.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError(
+            f"compute.ray is {address!r}, but Ray is not installed: pip install 'midrc_ml[ray]'"
+        ) from error
+    joined = not ray.is_initialized()
+    if joined:
+        try:
+            ray.init(address=address, log_to_driver=False, include_dashboard=False if address == "local" else None)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            words = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"compute.ray is {address!r}, but no Ray cluster answers there ({words}); start one with `ray start "
+                f"--head`, or give compute.ray=null"
+            ) from error
+    try:
+        yield _RayWorkers(ray)
+    finally:
+        if joined:
+            ray.shutdown()
+
+
+@contextmanager
+def local_workers(count: int) -> Iterator[Workers]:
+    """`count` processes of this machine."""
+    with worker_pool(count) as pool:
+        yield _LocalWorkers(pool, count)
 
 
 @contextmanager

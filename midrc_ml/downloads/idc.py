@@ -15,8 +15,8 @@ from typing import Any
 import pandas as pd
 
 from midrc_ml.downloads.files import NOT_DOWNLOADED, alone_in, write_whole
-from midrc_ml.downloads.progress import size_text
 from midrc_ml.errors import InputError
+from midrc_ml.progress import size_text
 
 # As MIDRC's own unpacked packages: <case>/<study>/<series>/<instance>.dcm
 LAYOUT = "%PatientID/%StudyInstanceUID/%SeriesInstanceUID"

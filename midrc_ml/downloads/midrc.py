@@ -18,9 +18,9 @@ from midrc_ml.downloads.finished import FinishedFiles
 from midrc_ml.downloads.node_exports import Exported, export_nodes, node_names
 from midrc_ml.downloads.objects import RemoteObject, objects_of_answer, read_manifest, with_safe_names
 from midrc_ml.downloads.portal import Portal
-from midrc_ml.downloads.progress import size_text
 from midrc_ml.downloads.transfers import Transfer, TransferSettings, missing_bytes, split_finished
 from midrc_ml.errors import InputError
+from midrc_ml.progress import size_text
 
 _NUM_SHOWN = 5
 _REMINDER = (

@@ -4,7 +4,7 @@ import threading
 import time
 from typing import TextIO
 
-from midrc_ml.progress import Rate, StatusLine, time_text
+from midrc_ml.progress import Rate, StatusLine, size_text, time_text
 
 
 class Progress:
@@ -55,12 +55,3 @@ class Progress:
         if failed:
             parts.append(f"{failed:,} failed")
         return ", ".join(parts)
-
-
-def size_text(num_bytes: float) -> str:
-    """`12.3 MB`: powers of 1000, as disks and the portal count."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(num_bytes) < 1000:
-            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
-        num_bytes /= 1000
-    return f"{num_bytes:.2f} TB"

@@ -21,8 +21,9 @@ from midrc_ml.downloads.failures import (
 from midrc_ml.downloads.finished import FinishedFiles, md5_of
 from midrc_ml.downloads.login import no_login
 from midrc_ml.downloads.objects import RemoteObject
-from midrc_ml.downloads.progress import Progress, size_text
+from midrc_ml.downloads.progress import Progress
 from midrc_ml.errors import InputError
+from midrc_ml.progress import size_text
 
 PART = ".part"
 _WRONG_CONTENTS = 3  # times that an object may come with another size or checksum before it is given up

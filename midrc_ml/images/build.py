@@ -6,8 +6,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +17,7 @@ from midrc_ml.errors import InputError
 from midrc_ml.images.files import TRY_AGAIN, ImageError, Member, members, stamp
 from midrc_ml.images.recipe import Record
 from midrc_ml.images.shards import COLUMNS, ShardWriter, is_locked
-from midrc_ml.processes import worker_pool
+from midrc_ml.processes import Workers, local_workers, ray_workers
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +52,15 @@ def build(
     *,
     index: pd.DataFrame,
     num_processes: int,
+    ray: str | None = None,
     seen: Callable[[int, int], None] = lambda done, failed: None,
 ) -> None:
     """Decode `files` into the shards of `folder`; what another process has added meanwhile is not decoded again.
 
     index: what is there (`read_index`): a file with the content of one that was decoded under another name, or at
-    another time, only gets a row. seen: called now and then with the number of files that are done, and of those that
-    cannot be used.
+    another time, only gets a row. ray: the Ray cluster that decodes (`processes.ray_workers`), which has to see the
+    files under the same names; None = `num_processes` of this machine. seen: called now and then with the number of
+    files that are done, and of those that cannot be used.
 
     Raises:
         InputError: the disk is full; what was decoded until then is kept.
@@ -73,7 +74,13 @@ def build(
     committed = time.monotonic()
     try:
         tasks = (same.asked_of(task) for task in others.not_done(files))
-        with closing(_decoded(tasks, recipe, num_processes, len(files))) as results:
+        if ray is None and (num_processes == 1 or len(files) < _POOL_FROM):
+            found = (decode_files(task, recipe) for task in tasks)
+        else:
+            found = _decoded_by(
+                lambda: local_workers(num_processes) if ray is None else ray_workers(ray), tasks, recipe
+            )
+        with closing(found) as results:
             for decoded in results:
                 for row, pixels in decoded:
                     if writer.full:
@@ -200,28 +207,24 @@ class _Others:
                 self._known |= {row[0]: (row[1], row[2]) for row in rows.itertuples(index=False, name=None)}
 
 
-def _decoded(
-    tasks: Iterator[Sequence[Asked]], recipe: ImageRecipe, num_processes: int, num_files: int
+def _decoded_by(
+    workers: Callable[[], AbstractContextManager[Workers]], tasks: Iterator[Sequence[Asked]], recipe: ImageRecipe
 ) -> Generator[list[Decoded], None, None]:
-    """The results of each task, as they come."""
-    if num_processes == 1 or num_files < _POOL_FROM:
-        for task in tasks:
-            yield decode_files(task, recipe)
-        return
+    """The results of each task, as they come; where a worker is ended, its files are tried one by one."""
     left = True
     while left:
         suspects: list[Asked] = []
-        with worker_pool(num_processes) as pool:
+        with workers() as pool:
             pending: dict[Future, Sequence[Asked]] = {}
             while True:
-                while not suspects and len(pending) < _TASKS_AHEAD * num_processes:
+                while not suspects and len(pending) < _TASKS_AHEAD * pool.count:
                     following = next(tasks, None)
                     if following is None:
                         left = False
                         break
                     try:
                         pending[pool.submit(decode_files, following, recipe)] = following
-                    except BrokenProcessPool:
+                    except pool.ended:
                         suspects += following
                 if not pending:
                     break
@@ -229,7 +232,7 @@ def _decoded(
                     task = pending.pop(future)
                     try:
                         yield future.result()
-                    except BrokenProcessPool:
+                    except pool.ended:
                         suspects += task
         if suspects:
             log.warning("A process that decoded images was ended; %d files are tried one by one", len(suspects))
@@ -244,12 +247,12 @@ def decode_files(task: Sequence[Asked], recipe: ImageRecipe) -> list[Decoded]:
 
 def _one_by_one(suspects: list[Asked], recipe: ImageRecipe) -> Iterator[Decoded]:
     """The results of `suspects`, which is emptied, up to the first that ends the process that decodes it."""
-    with worker_pool(1) as pool:
+    with local_workers(1) as pool:
         while suspects:
             asked = suspects.pop(0)
             try:
                 yield pool.submit(decode_file, asked, recipe).result()
-            except BrokenProcessPool:
+            except pool.ended:
                 row = _row(asked[0]) | {"reason": _KILLED}
                 yield row, None
                 return

@@ -20,7 +20,7 @@ import pandas as pd
 
 from midrc_ml.images.build import ImageRecipe, build
 from midrc_ml.images.files import TRY_AGAIN, absolute, stamp
-from midrc_ml.images.shards import open_shards, read_index
+from midrc_ml.images.shards import drop_records, open_shards, read_index
 from midrc_ml.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -71,17 +71,25 @@ class ImageCache:
         """Where records of this recipe lie."""
         return Path(self.cache_dir).expanduser().resolve() / "images" / self.recipe.key
 
-    def load(self, files: Sequence[str], *, num_processes: int, series: Sequence[str] | None = None) -> CachedImages:
+    def load(
+        self,
+        files: Sequence[str],
+        *,
+        num_processes: int,
+        ray: str | None = None,
+        series: Sequence[str] | None = None,
+    ) -> CachedImages:
         """The image of each file; files that are new or have changed are decoded first.
 
-        series: what each file is of; where that is a UID and the header has another, the image is not used. A file
-        that cannot be used is recorded with its reason, and never stops the others.
+        num_processes, ray: who decodes them (`build`). series: what each file is of; where that is a UID and the
+        header has another, the image is not used. A file that cannot be used is recorded with its reason, and never
+        stops the others.
 
         Raises:
             InputError: the disk is full.
         """
-        names = [absolute(file) for file in files]
-        index, num_absent = self._complete(names, num_processes)
+        names = self.names(files)
+        index, num_absent = self._complete(names, num_processes, ray)
         rows = index.drop_duplicates("file", keep="last").set_index("file").reindex(names)
         if series is not None:
             is_other = _differ(rows["series_uid"], series)
@@ -103,9 +111,14 @@ class ImageCache:
             num_absent=num_absent,
         )
 
+    def names(self, files: Sequence[str]) -> list[str]:
+        """The files by the names that the index knows them by."""
+        return [absolute(file) for file in files]
+
     def index(self) -> pd.DataFrame:
         """One row a source file (`shards.COLUMNS`), of several of one file the last."""
-        return read_index(self.folder, self.recipe.record_shape).drop_duplicates("file", keep="last", ignore_index=True)
+        rows = read_index(self.folder, self.recipe.record_shape)
+        return rows.drop_duplicates("file", keep="last", ignore_index=True)
 
     def damaged(self) -> pd.DataFrame:
         """The rows whose record is not what was written: by its SHA-256, or because its shard is cut off or gone."""
@@ -122,7 +135,11 @@ class ImageCache:
                 is_wrong[position] = record >= len(shard) or hashlib.sha256(shard[record]).hexdigest() != said
         return index[is_wrong]
 
-    def _complete(self, names: Sequence[str], num_processes: int) -> tuple[pd.DataFrame, int]:
+    def forget(self, rows: pd.DataFrame) -> None:
+        """Drop the records of these rows of the index, for all files that they stand for; they are decoded again."""
+        drop_records(self.folder, set(zip(rows["shard"], rows["record"], strict=True)))
+
+    def _complete(self, names: Sequence[str], num_processes: int, ray: str | None) -> tuple[pd.DataFrame, int]:
         """The index with a row of each file, and how many of the files are gone but have a record."""
         self.folder.mkdir(parents=True, exist_ok=True)
         index = read_index(self.folder, self.recipe.record_shape)
@@ -142,6 +159,7 @@ class ImageCache:
                 missing,
                 index=index,
                 num_processes=num_processes,
+                ray=ray,
                 seen=seen,
             )
             words = "Image cache: %d files in %.0f s, %.1f files/s, %d cannot be used"

@@ -67,6 +67,11 @@ class Recipe:
         return f"{self.size}-{self.window}-{self.aspect}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
     @property
+    def modalities(self) -> tuple[str, ...]:
+        """DICOM modalities that it is for."""
+        return "CR", "DX"
+
+    @property
     def record_shape(self) -> tuple[int, ...]:
         """(row, column)."""
         return self.size, self.size

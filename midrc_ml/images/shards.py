@@ -10,7 +10,7 @@ the last of them belongs to nobody, and is overwritten by the next writer of tha
 
 import mmap
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +94,7 @@ class ShardWriter:
             return
         self._pixels.flush()
         os.fsync(self._pixels.fileno())
-        unfinished = self._index.with_suffix(".unfinished")
-        with open(unfinished, "wb") as file:
-            pd.DataFrame(self._rows, columns=list(COLUMNS)).to_parquet(file, index=False)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(self._index)
+        _replace_index(self._index, pd.DataFrame(self._rows, columns=list(COLUMNS)))
         self._committed = len(self._rows)
 
     def close(self) -> None:
@@ -121,6 +116,16 @@ def read_index(folder: Path, record_shape: tuple[int, ...]) -> pd.DataFrame:
     size = int(np.prod(record_shape))
     there = {path.stem: path.stat().st_size // size for path in folder.glob("*.u8")}
     return index[index["record"] < index["shard"].map(there).fillna(0)].reset_index(drop=True)
+
+
+def drop_records(folder: Path, records: Collection[tuple[str, int]]) -> None:
+    """Take the rows of these records (shard, record) out of all indexes; waits for who writes a shard."""
+    for path in sorted(folder.glob("*.parquet")):
+        with FileLock(path.with_suffix(".lock")):
+            rows = pd.read_parquet(path)
+            is_dropped = [place in records for place in zip(rows["shard"], rows["record"], strict=True)]
+            if any(is_dropped):
+                _replace_index(path, rows[~np.array(is_dropped)])
 
 
 def is_locked(path: Path) -> bool:
@@ -146,6 +151,15 @@ def open_shards(folder: Path, names: Sequence[str], record_shape: tuple[int, ...
                 flat = np.frombuffer(mmap.mmap(file.fileno(), count * size, access=mmap.ACCESS_READ), np.uint8)
         shards.append(flat.reshape(-1, *record_shape))
     return shards
+
+
+def _replace_index(path: Path, rows: pd.DataFrame) -> None:
+    unfinished = path.with_suffix(".unfinished")
+    with open(unfinished, "wb") as file:
+        rows.to_parquet(file, index=False)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
 
 
 def _is_full(index: Path) -> bool:

@@ -53,13 +53,15 @@ class Compute:
     """What a run computes on.
 
     device: auto | cpu | cuda | cuda:N. precision: of the forward pass; auto = the fastest that the device
-    computes natively. num_processes: for decoding; num_threads: for torch; None = all cores.
+    computes natively. num_processes: for decoding; num_threads: for torch; None = all cores. ray: the address of a
+    Ray cluster that decodes instead (auto, HOST:PORT, local); it has to see the files under the same names.
     """
 
     device: str = "auto"
     precision: Precision = "auto"
     num_processes: int | None = None
     num_threads: int | None = None
+    ray: str | None = None
 
     def __post_init__(self) -> None:
         check_kinds(self, "compute")

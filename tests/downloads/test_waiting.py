@@ -14,8 +14,8 @@ from midrc_ml.downloads.failures import (
     error_of_answer,
     error_of_connection,
 )
-from midrc_ml.downloads.progress import Progress, size_text
-from midrc_ml.progress import time_text
+from midrc_ml.downloads.progress import Progress
+from midrc_ml.progress import size_text, time_text
 
 
 def answer(status: int, retry_after: str | None = None) -> requests.Response:
