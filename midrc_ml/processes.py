@@ -15,9 +15,17 @@ from midrc_ml.errors import InputError
 _LOOK_EVERY_SECONDS = 0.5
 
 
+_threads = 0  # of a worker; 0 = this is none
+
+
 def num_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def num_threads() -> int:
+    """Threads that a library may start here: all cores, of a worker its share of them."""
+    return _threads or num_cores()
 
 
 class Workers(Protocol):
@@ -103,7 +111,10 @@ def worker_pool(num_processes: int) -> Iterator[ProcessPoolExecutor]:
     Spawned, not forked: a fork of a process that has threads (torch, MLflow) may hang.
     """
     pool = ProcessPoolExecutor(
-        num_processes, mp_context=get_context("spawn"), initializer=_end_with, initargs=(os.getpid(),)
+        num_processes,
+        mp_context=get_context("spawn"),
+        initializer=_begin,
+        initargs=(os.getpid(), max(1, num_cores() // num_processes)),
     )
     try:
         yield pool
@@ -111,7 +122,9 @@ def worker_pool(num_processes: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _end_with(parent: int) -> None:
+def _begin(parent: int, threads: int) -> None:
+    global _threads
+    _threads = threads
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 

@@ -1,6 +1,5 @@
 """Decode files into an image cache, in parallel, whatever some of them do to the process that decodes them."""
 
-import hashlib
 import logging
 import os
 import time
@@ -12,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
+from blake3 import blake3
 
 from midrc_ml.errors import InputError
 from midrc_ml.images.files import TRY_AGAIN, ImageError, Member, members, stamp
@@ -28,7 +28,7 @@ _TASKS_AHEAD = 4  # a process
 _POOL_FROM = 100  # files; below this, starting processes takes longer than it saves
 _KILLED = f"{TRY_AGAIN[0]} (the process that decoded it was ended, perhaps because memory ran out)"
 
-# A file, and the SHA-256 of contents that are known and of its size.
+# A file, and the hashes (BLAKE3) of contents that are known and of its size.
 Asked = tuple[str, tuple[str, ...]]
 Decoded = tuple[dict[str, object], bytes | None]
 
@@ -115,33 +115,33 @@ def decode_file(asked: Asked, recipe: ImageRecipe) -> Decoded:
     """
     file, known = asked
     row = _row(file)
-    digest = hashlib.sha256()
+    digest = blake3()
     try:
         if known:
             for member in members(file):
                 digest.update(member.content)
-            row["sha256"] = digest.hexdigest()
-            if row["sha256"] in known:
+            row["content_hash"] = digest.hexdigest()
+            if row["content_hash"] in known:
                 return row, None
-            digest = hashlib.sha256()
+            digest = blake3()
         record = recipe.read(_through(digest, members(file)))
     except ImageError as error:
         row["reason"] = str(error)
         return row, None
     pixels = record.pixels.tobytes()
     row |= {
-        "sha256": digest.hexdigest(),
+        "content_hash": digest.hexdigest(),
         "sop_uid": record.sop_uid,
         "series_uid": record.series_uid,
         "syntax": record.syntax,
         "decoder": record.decoder,
-        "pixels_sha256": hashlib.sha256(pixels).hexdigest(),
+        "pixels_hash": blake3(pixels).hexdigest(),
         "left_out": record.left_out,
     }
     return row, pixels
 
 
-def _through(digest: "hashlib._Hash", found: Iterator[Member]) -> Iterator[Member]:
+def _through(digest: blake3, found: Iterator[Member]) -> Iterator[Member]:
     for member in found:
         digest.update(member.content)
         yield member
@@ -151,11 +151,11 @@ class _SameContent:
     """Records of files that were decoded before, by their content."""
 
     def __init__(self, index: pd.DataFrame) -> None:
-        usable = index[index["record"] >= 0].drop_duplicates("sha256", keep="last")
-        self._rows = {row["sha256"]: row for row in usable.to_dict("records")}
+        usable = index[index["record"] >= 0].drop_duplicates("content_hash", keep="last")
+        self._rows = {row["content_hash"]: row for row in usable.to_dict("records")}
         self._by_size: dict[int, list[str]] = {}
-        for sha256, row in self._rows.items():
-            self._by_size.setdefault(row["bytes"], []).append(sha256)
+        for content, row in self._rows.items():
+            self._by_size.setdefault(row["bytes"], []).append(content)
 
     def asked_of(self, task: Sequence[str]) -> Sequence[Asked]:
         """Each file with the contents that it may have: those of its size."""
@@ -163,7 +163,7 @@ class _SameContent:
 
     def row_of(self, row: dict[str, object]) -> dict[str, object]:
         """The row of a file whose content is known: with the record that is there."""
-        return {**self._rows[str(row["sha256"])], **{name: row[name] for name in ("file", "bytes", "mtime_ns")}}
+        return {**self._rows[str(row["content_hash"])], **{name: row[name] for name in ("file", "bytes", "mtime_ns")}}
 
 
 class _Others:

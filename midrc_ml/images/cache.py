@@ -5,7 +5,6 @@ where those are new, by its content: a cohort that was moved or copied is not de
 the version of the code: what an older one decoded is not read.
 """
 
-import hashlib
 import json
 import logging
 import re
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from blake3 import blake3
 
 from midrc_ml.images.build import ImageRecipe, build
 from midrc_ml.images.files import TRY_AGAIN, absolute, stamp
@@ -121,7 +121,7 @@ class ImageCache:
         return rows.drop_duplicates("file", keep="last", ignore_index=True)
 
     def damaged(self) -> pd.DataFrame:
-        """The rows whose record is not what was written: by its SHA-256, or because its shard is cut off or gone."""
+        """The rows whose record is not what was written: by its hash, or because its shard is cut off or gone."""
         index = self.index()
         index = index[index["record"] >= 0]
         is_wrong = pd.Series(False, index=index.index)
@@ -131,8 +131,8 @@ class ImageCache:
             except OSError:
                 is_wrong[rows.index] = True
                 continue
-            for position, record, said in zip(rows.index, rows["record"], rows["pixels_sha256"], strict=True):
-                is_wrong[position] = record >= len(shard) or hashlib.sha256(shard[record]).hexdigest() != said
+            for position, record, said in zip(rows.index, rows["record"], rows["pixels_hash"], strict=True):
+                is_wrong[position] = record >= len(shard) or blake3(shard[record].data).hexdigest() != said
         return index[is_wrong]
 
     def forget(self, rows: pd.DataFrame) -> None:

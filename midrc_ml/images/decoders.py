@@ -13,6 +13,8 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID
 
+from midrc_ml.processes import num_threads
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -50,6 +52,10 @@ def _native(_: Any, frame: bytes, facts: Facts) -> np.ndarray:
 def _rle(rle: Any, frame: bytes, facts: Facts) -> np.ndarray:
     decoded = rle.decode_frame(frame, facts.rows * facts.columns, facts.bits_allocated, "<")
     return np.frombuffer(decoded, f"<u{facts.bits_allocated // 8}").reshape(facts.rows, facts.columns)
+
+
+def _jpeg2k(imagecodecs: Any, frame: bytes, _: Facts) -> np.ndarray:
+    return imagecodecs.jpeg2k_decode(frame, numthreads=num_threads())
 
 
 def _openjpeg(openjpeg: Any, frame: bytes, _: Facts) -> np.ndarray:
@@ -91,7 +97,7 @@ _JPEG_LOSSY = (_imagecodecs("jpeg"), _GDCM)
 # Not imagecodecs.jpegsof3, which reads on where the others stop at a damaged stream.
 _JPEG_LOSSLESS = (_imagecodecs("jpeg"), _GDCM)
 _JPEG_LS = (_imagecodecs("jpegls"), _GDCM)
-_JPEG_2000 = (_imagecodecs("jpeg2k"), _OPENJPEG, _GDCM)
+_JPEG_2000 = (Decoder("imagecodecs.jpeg2k", "imagecodecs", _jpeg2k), _OPENJPEG, _GDCM)
 _HTJ2K = (_imagecodecs("htj2k"), _OPENJPEG)
 
 DECODERS: dict[str, tuple[Decoder, ...]] = {

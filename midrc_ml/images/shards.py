@@ -1,7 +1,7 @@
 """The files of an image cache: shards of records, each with its index.
 
 NNNNNN.u8       records one behind the other; memory-mapped to read
-NNNNNN.parquet  one row a source file: where its record is, or why it has none
+NNNNNN.parquet  one row a source file: where its record is, or why it has none; hashes are BLAKE3
 NNNNNN.lock     held by the one process that writes this shard
 
 An index is replaced as a whole, and only when the records it tells of are on disk: what a killed process leaves behind
@@ -24,14 +24,14 @@ COLUMNS = (
     "file",
     "bytes",
     "mtime_ns",
-    "sha256",
+    "content_hash",
     "sop_uid",
     "series_uid",
     "syntax",
     "decoder",
     "shard",
     "record",
-    "pixels_sha256",
+    "pixels_hash",
     "reason",
     "left_out",
 )
