@@ -94,6 +94,7 @@ NATIVE = Decoder("numpy", "numpy", _native)
 _UNCOMPRESSED = (NATIVE,)
 _RLE = (Decoder("pylibjpeg-rle", "rle.utils", _rle),)  # pydicom's own cuts a stream of too many rows to the header's
 _JPEG_LOSSY = (_imagecodecs("jpeg"), _GDCM)
+_JPEG_RETIRED = (_imagecodecs("jpeg"),)  # pydicom has no way to give these to gdcm
 # Not imagecodecs.jpegsof3, which reads on where the others stop at a damaged stream.
 _JPEG_LOSSLESS = (_imagecodecs("jpeg"), _GDCM)
 _JPEG_LS = (_imagecodecs("jpegls"), _GDCM)
@@ -108,8 +109,8 @@ DECODERS: dict[str, tuple[Decoder, ...]] = {
     "1.2.840.10008.1.2.5": _RLE,
     "1.2.840.10008.1.2.4.50": _JPEG_LOSSY,  # JPEG Baseline, 8 bits
     "1.2.840.10008.1.2.4.51": _JPEG_LOSSY,  # JPEG Extended, 8 and 12 bits
-    "1.2.840.10008.1.2.4.53": _JPEG_LOSSY,  # retired: Spectral Selection
-    "1.2.840.10008.1.2.4.55": _JPEG_LOSSY,  # retired: Full Progression
+    "1.2.840.10008.1.2.4.53": _JPEG_RETIRED,  # Spectral Selection
+    "1.2.840.10008.1.2.4.55": _JPEG_RETIRED,  # Full Progression
     "1.2.840.10008.1.2.4.57": _JPEG_LOSSLESS,  # JPEG Lossless
     "1.2.840.10008.1.2.4.70": _JPEG_LOSSLESS,  # JPEG Lossless, first-order prediction
     "1.2.840.10008.1.2.4.80": _JPEG_LS,

@@ -49,7 +49,7 @@ class MlflowTracking:
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
-        _quiet()
+        quiet()
         self._log_dir = log_dir
         if not self.uri and set(str(log_dir)) & set("#?%"):
             raise InputError(
@@ -202,7 +202,8 @@ def _legal(name: str) -> str:
     return _NOT_ALLOWED.sub("_", name.replace("=", ":"))
 
 
-def _quiet() -> None:
+def quiet() -> None:
+    """Make MLflow send nothing about its use, also where it was imported before."""
     from mlflow.telemetry import set_telemetry_client
 
     for name in ("mlflow", "alembic", "mlflow.store.db.utils"):

@@ -87,18 +87,26 @@ def train(
         draw = generator(seed, epoch, 1)
         order = torch.randperm(len(train_set), generator=draw)
         draws = settings.augmentation.draws(len(train_set), draw) if settings.augmentation else None
+        mixtures = settings.augmentation.mixtures(len(train_set), draw) if settings.augmentation else None
         network.train()
         total = torch.zeros((), dtype=torch.float64, device=device)
         for step, batch in enumerate(_no_single(batches(train_set, settings.batch_size, order=order)), start=1):
             lr = _learning_rate((epoch - 1) * steps_per_epoch + step, settings.epochs * steps_per_epoch, settings)
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            images = network_input(batch["image"], device)
-            if settings.augmentation and draws is not None:
-                images = settings.augmentation.apply(images, draws[batch["index"]].to(device))
+            images = network_input(batch["image"], device, settings.augmentation, _of(draws, batch["index"]))
+            if mixtures is not None:
+                partner, share = (drawn[batch["index"]] for drawn in mixtures)
+                other = train_set.batch(partner.numpy())
+                other_images = network_input(other["image"], device, settings.augmentation, _of(draws, partner))
+                share = share.to(device)
+                images = torch.lerp(other_images, images, share.view(-1, *[1] * (images.ndim - 1)))
             with torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
                 output = network(images)
-            loss = target.loss(output, batch["label"].to(device, non_blocking=True))
+            loss = target.losses(output, batch["label"].to(device, non_blocking=True))
+            if mixtures is not None:
+                loss = torch.lerp(target.losses(output, other["label"].to(device, non_blocking=True)), loss, share)
+            loss = loss.mean()
             scaler.scale(loss).backward()
             if settings.clip_norm:
                 scaler.unscale_(optimizer)
@@ -159,6 +167,10 @@ def load_best(network: nn.Module, folder: Path) -> Target:
         raise InputError(f"no {BEST} in {folder}: the run was stopped before its first epoch ended; resume it first")
     network.load_state_dict(state["network"])
     return Target(**state["target"])
+
+
+def _of(draws: torch.Tensor | None, index: torch.Tensor) -> torch.Tensor | None:
+    return None if draws is None else draws[index]
 
 
 def _no_single(all_batches: Iterator[dict[str, torch.Tensor]]) -> Iterator[dict[str, torch.Tensor]]:

@@ -22,12 +22,12 @@ class Target:
         scale = float(train_labels.std())
         return cls(kind, float(train_labels.mean()), scale if scale > 0 else 1.0)
 
-    def loss(self, output: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """The mean loss of a batch, in float32. output: (study, 1). label: (study,)."""
+    def losses(self, output: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """The loss of each study of a batch, float32 (study,). output: (study, 1). label: (study,)."""
         value = output.float().squeeze(1)
         if self.kind == "binary":
-            return functional.binary_cross_entropy_with_logits(value, label)
-        return functional.smooth_l1_loss(value, (label - self.mean) / self.scale)
+            return functional.binary_cross_entropy_with_logits(value, label, reduction="none")
+        return functional.smooth_l1_loss(value, (label - self.mean) / self.scale, reduction="none")
 
     def score(self, output: torch.Tensor) -> torch.Tensor:
         """A probability (binary) or a value in the label's unit (regression), float64 (study,)."""

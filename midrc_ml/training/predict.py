@@ -4,14 +4,29 @@ import numpy as np
 import torch
 from torch import nn
 
+from midrc_ml.datasets.augmentation import Augmentation
 from midrc_ml.datasets.studies import StudyDataset, batches
 from midrc_ml.training.losses import Target
 
 
-def network_input(images: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """uint8 or float (study, channel, row, column) on the device as float32, centred at 0 for a 0..255 film."""
-    moved = images.to(device, non_blocking=True).float()
-    return ((moved - 127.5) / 64.0).contiguous(memory_format=torch.channels_last)
+def network_input(
+    images: torch.Tensor,
+    device: torch.device,
+    augmentation: Augmentation | None = None,
+    draws: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """uint8 or float 0..255 (study, channel, row, column) on the device as float32, centred at 0; 64 grey levels are 1.
+
+    augmentation, draws: what is done to the images, and how much of it (`Augmentation.draws` of the same studies).
+    """
+    moved = images.to(device, non_blocking=True)
+    if augmentation is not None and draws is not None:
+        if moved.dtype != torch.uint8:
+            moved = (moved.float() - 127.5) / 64.0
+        result = augmentation.apply(moved, draws.to(device, non_blocking=True))
+    else:
+        result = (moved.float() - 127.5) / 64.0
+    return result.contiguous(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()
@@ -30,6 +45,6 @@ def scores(
     for batch in batches(dataset, batch_size):
         with torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
             output = network(network_input(batch["image"], device))
-        loss += target.loss(output, batch["label"].to(device)).double() * len(batch["label"])
+        loss += target.losses(output, batch["label"].to(device)).double().sum()
         parts.append(target.score(output))
     return torch.cat(parts).cpu().numpy(), float(loss) / len(dataset)

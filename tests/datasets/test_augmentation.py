@@ -5,11 +5,25 @@ import math
 import pytest
 import torch
 
-from midrc_ml.datasets.augmentation import Augmentation
+from midrc_ml.datasets.augmentation import (
+    ANGLE,
+    BRIGHTNESS,
+    CONTRAST,
+    CROP,
+    CROP_X,
+    CROP_Y,
+    NOISE,
+    NOISE_X,
+    NUM_DRAWS,
+    SHIFT_X,
+    SHIFT_Y,
+    ZOOM,
+    Augmentation,
+)
 from midrc_ml.errors import InputError
 
-NOTHING = {"rotate_degrees": 0.0, "shift": 0.0, "zoom": 0.0, "brightness": 0.0, "contrast": 0.0}
-ANGLE, SHIFT_X, SHIFT_Y, ZOOM, CONTRAST, BRIGHTNESS = range(6)
+NOTHING = dict.fromkeys(("rotate_degrees", "shift", "zoom", "brightness", "contrast", "crop", "noise", "mixup"), 0.0)
+EVERYTHING = Augmentation(rotate_degrees=20, shift=0.1, zoom=0.2, brightness=0.3, contrast=0.4, crop=0.3, noise=0.2)
 
 
 def batch(count: int = 5, size: int = 16) -> torch.Tensor:
@@ -17,7 +31,7 @@ def batch(count: int = 5, size: int = 16) -> torch.Tensor:
 
 
 def only(draw: int, value: float = 1.0) -> torch.Tensor:
-    draws = torch.zeros(1, 6)
+    draws = torch.zeros(1, NUM_DRAWS)
     draws[0, draw] = value
     return draws
 
@@ -30,12 +44,12 @@ def test_all_settings_at_zero_leave_the_images_alone_whatever_is_drawn() -> None
 
 def test_draws_of_zero_leave_the_images_alone_whatever_is_set() -> None:
     images = batch()
-    torch.testing.assert_close(Augmentation().apply(images, torch.zeros(5, 6)), images, atol=1e-5, rtol=0)
+    torch.testing.assert_close(Augmentation().apply(images, torch.zeros(5, NUM_DRAWS)), images, atol=1e-5, rtol=0)
 
 
 def test_draws_lie_within_minus_1_and_1_and_differ_between_studies() -> None:
     draws = Augmentation().draws(1000, torch.Generator().manual_seed(3))
-    assert draws.shape == (1000, 6)
+    assert draws.shape == (1000, NUM_DRAWS)
     assert draws.min() >= -1
     assert draws.max() < 1
     assert draws.mean(dim=0).abs().max() < 0.06
@@ -118,3 +132,66 @@ def test_a_setting_that_makes_no_sense_is_refused_by_name(name: str, wrong: obje
     with pytest.raises(InputError) as caught:
         Augmentation(**NOTHING | {name: wrong})
     assert str(caught.value) == f"training.augmentation.{name} is {wrong!r}; {rule}"
+
+
+def smooth_films(count: int = 6, rows: int = 48, columns: int = 40) -> torch.Tensor:
+    y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    films = [127 + 100 * torch.sin(x / (7 + n)) * torch.cos(y / (9 + n)) for n in range(count)]
+    return torch.stack(films).round().to(torch.uint8).unsqueeze(1)
+
+
+def test_8_bit_films_are_moved_as_floats_are_to_a_few_grey_levels() -> None:
+    """OpenCV rounds to a grey level and to a 32nd of a pixel, over which these films change by at most 0.5."""
+    films = smooth_films()
+    draws = EVERYTHING.draws(6, torch.Generator().manual_seed(9))
+    as_floats = EVERYTHING.apply((films.float() - 127.5) / 64, draws)
+    as_bytes = EVERYTHING.apply(films, draws)
+    assert as_bytes.dtype == torch.float32
+    torch.testing.assert_close(as_bytes, as_floats, atol=1.5 * 1.4 / 64, rtol=0)  # contrast multiplies by up to 1.4
+
+
+def test_a_crop_shows_a_window_of_the_image_as_large_as_it_says() -> None:
+    column = torch.linspace(-1, 1, 33).view(1, 1, 1, 33).expand(1, 1, 33, 33).contiguous()
+    setting = Augmentation(**NOTHING | {"crop": 0.5})
+    draws = only(CROP)  # the most: half of each side is cut off
+    torch.testing.assert_close(setting.apply(column, draws), column * 0.5, atol=0.02, rtol=0)
+    draws[0, CROP_X] = 1.0  # the window at the far edge
+    draws[0, CROP_Y] = -1.0
+    found = setting.apply(column, draws)
+    torch.testing.assert_close(found, column * 0.5 + 0.5, atol=0.02, rtol=0)
+
+
+def test_noise_has_the_spread_it_says_and_is_that_of_the_study_not_of_the_batch() -> None:
+    setting = Augmentation(**NOTHING | {"noise": 0.5})
+    images = torch.zeros(4, 1, 64, 64)
+    draws = setting.draws(4, torch.Generator().manual_seed(1))
+    draws[:, NOISE] = torch.tensor([1.0, 1.0, 0.5, 0.0])
+    found = setting.apply(images, draws)
+    assert found[0].std().item() == pytest.approx(0.5, rel=0.05)
+    assert found[2].std().item() == pytest.approx(0.25, rel=0.05)
+    assert not found[3].any()
+    assert not torch.equal(found[0], found[1])
+    torch.testing.assert_close(setting.apply(images[[1]], draws[[1]]), found[[1]], atol=0, rtol=0)
+    same = draws.clone()
+    same[1, NOISE_X:] = same[0, NOISE_X:]
+    again = setting.apply(images, same)
+    assert torch.equal(again[0], again[1])
+
+
+def test_mixtures_have_a_partner_each_and_a_share_of_at_least_a_half() -> None:
+    assert Augmentation().mixtures(10, torch.Generator()) is None
+    setting = Augmentation(**NOTHING | {"mixup": 0.4})
+    found = setting.mixtures(2000, torch.Generator().manual_seed(3))
+    assert found is not None
+    partner, share = found
+    assert sorted(partner.tolist()) == list(range(2000))
+    assert share.min() >= 0.5
+    assert share.max() <= 1
+    # Of Beta(0.4, 0.4), mirrored to its upper half: its mean by 100,000 draws of numpy is 0.8393.
+    assert share.mean().item() == pytest.approx(0.8393, abs=0.015)
+
+
+def test_a_zoom_or_crop_of_the_whole_image_is_refused() -> None:
+    for name in ("zoom", "crop"):
+        with pytest.raises(InputError, match=f"training.augmentation.{name} is 1.0; it must be below 1"):
+            Augmentation(**NOTHING | {name: 1.0})
