@@ -216,8 +216,9 @@ def _trained(
         history.append(asdict(epoch))
         tracking.log_epochs(history)
         log.info(
-            "Epoch %d: loss %.4f, validation loss %.4f, best epoch %d, %.0f images/s",
+            "Epoch %d: loss %.4f, validation loss %.4f, best epoch %d, %.0f images/s, %.0f %% data wait, %.1f GB",
             epoch.epoch, epoch.train_loss, epoch.validation_loss, epoch.best_epoch, epoch.images_per_second,
+            100 * epoch.data_wait, epoch.memory_gb,
         )  # fmt: skip
     target = load_best(network, checkpoints)
     dtype = compute.autocast_dtype(device)

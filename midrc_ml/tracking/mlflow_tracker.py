@@ -101,6 +101,8 @@ class MlflowTracking:
                 "validation/monitor": epoch["monitor"],
                 "lr": epoch["lr"],
                 "train/images_per_second": epoch["images_per_second"],
+                "train/data_wait": epoch["data_wait"],
+                "train/memory_gb": epoch["memory_gb"],
             }
             metrics += [Metric(name, value, now, epoch["epoch"]) for name, value in named.items() if value == value]
         if metrics:

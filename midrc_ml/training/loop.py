@@ -5,6 +5,8 @@ kill cut short is run again from the last checkpoint with the same numbers.
 """
 
 import math
+import resource
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -12,12 +14,15 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from midrc_ml.datasets.studies import StudyDataset, batches
+from midrc_ml.datasets.loader import Ahead
+from midrc_ml.datasets.studies import StudyDataset
 from midrc_ml.errors import InputError
+from midrc_ml.training.batches import EpochBatches, grouped
 from midrc_ml.training.checkpoints import BEST, LAST, load_checkpoint, save_checkpoint
 from midrc_ml.training.losses import Target
-from midrc_ml.training.predict import network_input, scores
+from midrc_ml.training.predict import scores
 from midrc_ml.training.seeds import generator, seed_everything
 from midrc_ml.training.settings import Compute, Monitor, Training
 
@@ -26,7 +31,12 @@ _CHECK_LOSS_EVERY = 20  # steps; a check waits for the GPU
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One epoch. monitor: the watched value. seconds is not part of what has to be equal between runs."""
+    """One epoch. monitor: the watched value.
+
+    What follows `lr` is measured, and not part of what has to be equal between runs: seconds; images_per_second while
+    training; data_wait, the share of that time in which the device waited for batches; memory_gb, the most that was
+    taken until then, of the GPU or of the process.
+    """
 
     epoch: int
     train_loss: float
@@ -36,6 +46,8 @@ class EpochResult:
     lr: float
     seconds: float = 0.0
     images_per_second: float = 0.0
+    data_wait: float = 0.0
+    memory_gb: float = 0.0
 
 
 class LossIsNotFinite(InputError):
@@ -64,10 +76,11 @@ def train(
     device = next(network.parameters()).device
     dtype = compute.autocast_dtype(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    averaged = _averaged(network, settings.ema)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16 and device.type == "cuda")
     train_set, validation_set = data["train"], data["validation"]
-    steps_per_epoch = math.ceil(len(train_set) / settings.batch_size)
+    steps_per_epoch = math.ceil(len(train_set) / (settings.batch_size * settings.accumulate))
     history: list[EpochResult] = []
     best = math.nan
     state = load_checkpoint(folder / LAST, device)
@@ -75,6 +88,8 @@ def train(
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
+        if averaged is not None:
+            averaged.load_state_dict(state["averaged"])
         history = [EpochResult(**result) for result in state["history"]]
         best = state["best"]
         yield from history
@@ -90,38 +105,35 @@ def train(
         mixtures = settings.augmentation.mixtures(len(train_set), draw) if settings.augmentation else None
         network.train()
         total = torch.zeros((), dtype=torch.float64, device=device)
-        for step, batch in enumerate(_no_single(batches(train_set, settings.batch_size, order=order)), start=1):
-            lr = _learning_rate((epoch - 1) * steps_per_epoch + step, settings.epochs * steps_per_epoch, settings)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            images = network_input(batch["image"], device, settings.augmentation, _of(draws, batch["index"]))
-            if mixtures is not None:
-                partner, share = (drawn[batch["index"]] for drawn in mixtures)
-                other = train_set.batch(partner.numpy())
-                other_images = network_input(other["image"], device, settings.augmentation, _of(draws, partner))
-                share = share.to(device)
-                images = torch.lerp(other_images, images, share.view(-1, *[1] * (images.ndim - 1)))
-            with torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
-                output = network(images)
-            loss = target.losses(output, batch["label"].to(device, non_blocking=True))
-            if mixtures is not None:
-                loss = torch.lerp(target.losses(output, other["label"].to(device, non_blocking=True)), loss, share)
-            loss = loss.mean()
-            scaler.scale(loss).backward()
-            if settings.clip_norm:
-                scaler.unscale_(optimizer)
-                nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
-            scaler.step(optimizer)
-            scaler.update()
-            optimizer.zero_grad(set_to_none=True)
-            total += loss.detach().double() * len(batch["label"])
-            if step % _CHECK_LOSS_EVERY == 0:
-                _check_finite(float(total), epoch, step, settings, folder)
+        shown = EpochBatches(train_set, settings, draws, mixtures, device)
+        with Ahead(grouped(shown.batches(order), settings.accumulate)) as groups:
+            for step, group in enumerate(groups, start=1):
+                lr = _learning_rate((epoch - 1) * steps_per_epoch + step, settings.epochs * steps_per_epoch, settings)
+                for parameters in optimizer.param_groups:
+                    parameters["lr"] = lr
+                size = sum(len(batch.images) for batch in group)
+                for batch in group:
+                    with torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+                        output = network(batch.images)
+                    loss = batch.losses(output, target).sum()
+                    scaler.scale(loss / size).backward()
+                    total += loss.detach().double()
+                if settings.clip_norm:
+                    scaler.unscale_(optimizer)
+                    nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
+                scaler.step(optimizer)
+                scaler.update()
+                optimizer.zero_grad(set_to_none=True)
+                if averaged is not None:
+                    averaged.update_parameters(network)
+                if step % _CHECK_LOSS_EVERY == 0:
+                    _check_finite(float(total), epoch, step, settings, folder)
         _check_finite(float(total), epoch, steps_per_epoch, settings, folder)
         trained = time.monotonic() - started
 
+        watched_network = network if averaged is None else averaged.module
         score, validation_loss = scores(
-            network, validation_set, target, batch_size=settings.batch_size, device=device, dtype=dtype
+            watched_network, validation_set, target, batch_size=settings.batch_size, device=device, dtype=dtype
         )
         # Before anything is saved: a network whose running statistics overflowed is no good checkpoint.
         _check_finite(validation_loss, epoch, steps_per_epoch, settings, folder, name="validation")
@@ -129,11 +141,12 @@ def train(
             validation_loss if monitor.metric is None else float(monitor.metric(validation_set.labels.numpy(), score))
         )
         best_epoch = history[-1].best_epoch if history else epoch
-        if monitor.better(watched, best):
+        is_better = monitor.better(watched, best)
+        if is_better:
             best, best_epoch = watched, epoch
-            save_checkpoint({"network": network.state_dict(), "epoch": epoch, "target": asdict(target)}, folder / BEST)
-        elif epoch == 1:  # nothing to compare with, yet there has to be a model
-            save_checkpoint({"network": network.state_dict(), "epoch": epoch, "target": asdict(target)}, folder / BEST)
+        if is_better or epoch == 1:  # at first there is nothing to compare with, yet there has to be a model
+            weights = watched_network.state_dict()
+            save_checkpoint({"network": weights, "epoch": epoch, "target": asdict(target)}, folder / BEST)
         history.append(
             EpochResult(
                 epoch=epoch,
@@ -144,6 +157,8 @@ def train(
                 lr=lr,
                 seconds=time.monotonic() - started,
                 images_per_second=len(train_set) / trained,
+                data_wait=groups.waited / trained,
+                memory_gb=_memory_gb(device),
             )
         )
         save_checkpoint(
@@ -151,6 +166,7 @@ def train(
                 "network": network.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "scaler": scaler.state_dict(),
+                "averaged": None if averaged is None else averaged.state_dict(),
                 "history": [asdict(result) for result in history],
                 "best": best,
             },
@@ -169,31 +185,27 @@ def load_best(network: nn.Module, folder: Path) -> Target:
     return Target(**state["target"])
 
 
-def _of(draws: torch.Tensor | None, index: torch.Tensor) -> torch.Tensor | None:
-    return None if draws is None else draws[index]
+def _averaged(network: nn.Module, decay: float) -> AveragedModel | None:
+    """The moving average of the weights and of the batch statistics; None without one."""
+    if not decay:
+        return None
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
-def _no_single(all_batches: Iterator[dict[str, torch.Tensor]]) -> Iterator[dict[str, torch.Tensor]]:
-    """Batches, with a last one of a single study joined to the one before: batch statistics need two."""
-    held: dict[str, torch.Tensor] | None = None
-    for batch in all_batches:
-        if held is not None and len(batch["label"]) == 1:
-            joined = {key: torch.cat([held[key], batch[key]]) for key in ("image", "label", "index")}
-            held = joined
-            continue
-        if held is not None:
-            yield held
-        held = batch
-    if held is not None:
-        yield held
+def _memory_gb(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
 def _learning_rate(step: int, total_steps: int, settings: Training) -> float:
-    """Linear warm-up, then half a cosine down to zero."""
+    """Linear warm-up, then half a cosine or a line down to zero, or nothing."""
     warmup = max(1, round(settings.warmup * total_steps))
     if step <= warmup:
         return settings.lr * step / warmup
-    return settings.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total_steps - warmup)))
+    done = (step - warmup) / max(1, total_steps - warmup)
+    left = {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1.0}
+    return settings.lr * left[settings.schedule]
 
 
 def _check_finite(

@@ -17,16 +17,20 @@ if TYPE_CHECKING:
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 PRECISIONS = get_args(Precision)
+Schedule = Literal["cosine", "linear", "constant"]
+SCHEDULES = get_args(Schedule)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """How a network is trained.
 
-    lr: the highest learning rate, reached after `warmup` (a fraction of all steps) and then lowered along a
-    cosine. patience: epochs without a better `monitor` after which training stops; 0 = never.
-    monitor: `loss` of the validation part, or a metric of the task; whether high or low is better follows
-    from its name. clip_norm: largest norm of the gradient; 0 = not clipped.
+    lr: the highest learning rate, reached after `warmup` (a fraction of all steps) and then lowered to zero along a
+    `schedule` (cosine or linear), or kept (constant). accumulate: batches whose gradients make one step. ema: decay a
+    step of a moving average of the weights, which is then what is validated, kept and used; 0 = none. patience: epochs
+    without a better `monitor` after which training stops; 0 = never. monitor: `loss` of the validation part, or a
+    metric of the task; whether high or low is better follows from its name. clip_norm: largest norm of the gradient;
+    0 = not clipped.
     """
 
     epochs: int = 30
@@ -37,11 +41,19 @@ class Training:
     patience: int = 8
     monitor: str = "loss"
     clip_norm: float = 1.0
+    accumulate: int = 1
+    ema: float = 0.0
+    schedule: Schedule = "cosine"
     augmentation: "Augmentation | None" = None
 
     def __post_init__(self) -> None:
         check_kinds(self, "training")
-        check_least(self, "training", epochs=1, batch_size=2, patience=0, weight_decay=0, warmup=0, clip_norm=0)
+        least = {"epochs": 1, "batch_size": 2, "patience": 0, "weight_decay": 0, "warmup": 0, "clip_norm": 0}
+        check_least(self, "training", **least, accumulate=1, ema=0)
+        if self.ema >= 1:
+            raise InputError(f"training.ema is {self.ema!r}; it must be below 1 (0.999 is usual)")
+        if self.schedule not in SCHEDULES:
+            raise InputError(f"training.schedule is {self.schedule!r}; it must be one of {', '.join(SCHEDULES)}")
         if not 0 < self.lr < math.inf:
             raise InputError(f"training.lr is {self.lr!r}; it must be above 0")
         if self.augmentation is not None and not hasattr(self.augmentation, "apply"):  # a class of one's own is welcome

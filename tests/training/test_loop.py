@@ -56,6 +56,12 @@ def run(
     return list(train(net, data, target, settings, CPU, monitor, seed=3, folder=folder))
 
 
+def timeless(epoch: EpochResult) -> dict[str, object]:
+    """What has to be equal between runs."""
+    measured = ("seconds", "images_per_second", "data_wait", "memory_gb")
+    return {name: value for name, value in asdict(epoch).items() if name not in measured}
+
+
 def test_it_learns_what_is_there_to_learn(tmp_path: Path) -> None:
     net = network()
     settings = Training(epochs=12, batch_size=8, lr=0.02, augmentation=Augmentation())
@@ -87,8 +93,7 @@ def test_stopped_and_resumed_equals_never_stopped(stop_after: int, tmp_path: Pat
     torch.manual_seed(99)  # whatever happens in between
     resumed = network(seed=7)
     again = list(train(resumed, data, target, settings, CPU, LOSS, seed=3, folder=tmp_path / "b"))
-    timeless = [{**asdict(epoch), "seconds": 0, "images_per_second": 0} for epoch in straight]
-    assert [{**asdict(epoch), "seconds": 0, "images_per_second": 0} for epoch in again] == timeless
+    assert [timeless(epoch) for epoch in again] == [timeless(epoch) for epoch in straight]
     assert all(
         torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
     )
@@ -189,3 +194,101 @@ def test_a_number_of_cores_is_at_least_1_or_left_open(name: str) -> None:
 def test_an_unknown_monitor_is_refused_with_the_known_ones() -> None:
     with pytest.raises(InputError, match=r"training.monitor is .aurok.; for this task it must be loss or one of auroc"):
         Monitor.of("aurok", {"auroc": auroc}, lower_is_better=False)
+
+
+def plain_network() -> nn.Module:
+    """Without batch statistics and dropout: what a batch gives does not depend on how it is cut."""
+    seed_everything(0, 0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 1)
+    )
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(5, 4), (10, 2), (2, 10)])
+def test_accumulated_batches_make_the_step_of_one_batch_of_all_of_them(
+    batch_size: int, accumulate: int, tmp_path: Path
+) -> None:
+    """41 studies: two whole steps and one of a single study's rest, each study weighted alike."""
+    whole, cut = plain_network(), plain_network()
+    first = run(tmp_path / "whole", Training(epochs=2, batch_size=20, lr=0.01), whole)
+    second = run(tmp_path / "cut", Training(epochs=2, batch_size=batch_size, accumulate=accumulate, lr=0.01), cut)
+    assert [epoch.lr for epoch in first] == [epoch.lr for epoch in second]
+    for left, right in zip(whole.parameters(), cut.parameters(), strict=True):
+        torch.testing.assert_close(left, right, atol=2e-6, rtol=1e-5)
+
+
+def test_the_average_of_the_weights_is_what_is_validated_and_kept(tmp_path: Path) -> None:
+    settings = Training(epochs=1, batch_size=40, lr=0.05, warmup=0.0, ema=0.5, clip_norm=0.0)
+    net, plain = plain_network(), plain_network()
+    history = run(tmp_path / "averaged", settings, net)
+    run(tmp_path / "plain", Training(epochs=1, batch_size=40, lr=0.05, warmup=0.0, clip_norm=0.0), plain)
+    after = {name: value.clone() for name, value in net.state_dict().items()}
+    for name, value in plain.state_dict().items():  # the average changes nothing of the training itself
+        torch.testing.assert_close(after[name], value, atol=0, rtol=0)
+    load_best(net, tmp_path / "averaged")
+    # One step (the 41st study joins the others): the first update takes the weights as they are.
+    for name, value in net.state_dict().items():
+        torch.testing.assert_close(value, after[name], atol=0, rtol=0)
+    score, loss = scores(
+        net, dataset(20, seed=2), Target("binary"), batch_size=40, device=torch.device("cpu"), dtype=None
+    )
+    assert history[0].validation_loss == pytest.approx(loss, abs=1e-7)
+    assert np.isfinite(score).all()
+
+
+def test_the_average_after_several_steps_is_the_one_by_hand(tmp_path: Path) -> None:
+    """Steps 1..3: average = w1, then a half of itself and a half of w2, then of w3."""
+    seen: list[torch.Tensor] = []
+
+    class Watched(nn.Linear):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            if self.training:
+                seen.append(self.weight.detach().clone())
+            return super().forward(images)
+
+    seed_everything(0, 0)
+    net = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), Watched(16, 1))
+    run(tmp_path, Training(epochs=1, batch_size=14, lr=0.05, ema=0.5), net)
+    steps = [*seen[1:], net[2].weight.detach().clone()]
+    assert len(steps) == 3
+    load_best(net, tmp_path)
+    expected = steps[0] * 0.25 + steps[1] * 0.25 + steps[2] * 0.5
+    torch.testing.assert_close(net[2].weight.detach(), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_a_resumed_average_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    settings = Training(epochs=4, batch_size=8, lr=0.01, ema=0.9, accumulate=2, augmentation=Augmentation(mixup=0.4))
+    straight = run(tmp_path / "straight", settings, network())
+    data = {"train": dataset(41, seed=1), "validation": dataset(20, seed=2)}
+    epochs = train(network(), data, Target("binary"), settings, CPU, LOSS, seed=3, folder=tmp_path / "cut")
+    list(itertools.islice(epochs, 2))
+    again = run(tmp_path / "cut", settings, network(seed=9))
+    assert [timeless(epoch) for epoch in again] == [timeless(epoch) for epoch in straight]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    # 41 studies in batches of 11: 4 steps an epoch, 8 in all, 2 of them to warm up, 6 down to zero.
+    [("cosine", (0.75, 0.0)), ("linear", (2 / 3, 0.0)), ("constant", (1.0, 1.0))],
+)
+def test_the_learning_rate_at_the_end_of_each_epoch_is_the_one_by_hand(
+    schedule: str, expected: tuple[float, float], tmp_path: Path
+) -> None:
+    settings = Training(epochs=2, batch_size=11, lr=0.01, warmup=0.25, schedule=schedule)  # type: ignore[arg-type]
+    history = run(tmp_path, settings, network())
+    assert [epoch.lr for epoch in history] == pytest.approx([0.01 * share for share in expected], abs=1e-12)
+
+
+def test_mixup_trains_towards_both_labels(tmp_path: Path) -> None:
+    net = network()
+    settings = Training(epochs=12, batch_size=8, lr=0.02, augmentation=Augmentation(mixup=0.2))
+    run(tmp_path, settings, net)
+    unseen = dataset(30, seed=4)
+    score, _ = scores(net, unseen, load_best(net, tmp_path), batch_size=7, device=torch.device("cpu"), dtype=None)
+    assert auroc(unseen.labels.numpy(), score) > 0.9
+
+
+def test_the_time_spent_waiting_and_the_memory_are_told(tmp_path: Path) -> None:
+    for epoch in run(tmp_path, Training(epochs=2, batch_size=8), network()):
+        assert 0 <= epoch.data_wait <= 1
+        assert 0.05 < epoch.memory_gb < 64
