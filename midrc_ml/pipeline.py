@@ -23,6 +23,7 @@ from midrc_ml.splits.by_patient import Split, assign_parts
 from midrc_ml.splits.manifest import PARTS, Manifest
 from midrc_ml.tasks.task import Task
 from midrc_ml.tracking.tracker import RunFacts, RunTracker
+from midrc_ml.training.algorithms import Algorithm
 from midrc_ml.training.settings import Compute, Monitor, Training
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ def train_and_evaluate(
     images: Recipe,
     model: Callable[..., Any],
     training: Training,
+    algorithm: Algorithm,
     evaluation: Evaluation,
     fairness: Fairness,
     compute: Compute,
@@ -86,7 +88,7 @@ def train_and_evaluate(
         folder.update(tracking_run_id=tracking.run_id, split_sha256=manifest.sha256)
         try:
             predictions, history, network = _trained(
-                studies, cached, task, images, model, training, monitor, compute, tracking, seed, output_dir
+                studies, cached, task, images, model, training, algorithm, monitor, compute, tracking, seed, output_dir
             )
             write_environment(output_dir)  # again: torch is in use now, and tells its build and the GPU
             save_predictions(predictions, output_dir / "predictions.parquet")
@@ -177,6 +179,7 @@ def _trained(
     images: Recipe,
     model: Callable[..., Any],
     training: Training,
+    algorithm: Algorithm,
     monitor: Monitor,
     compute: Compute,
     tracking: RunTracker,
@@ -212,7 +215,12 @@ def _trained(
     history: list[dict[str, Any]] = []
     checkpoints = output_dir / "checkpoints"
     target = Target.of(task.kind, data["train"].labels)
-    for epoch in train(network, data, target, training, compute, monitor, seed=seed, folder=checkpoints):
+    session = algorithm.begin(parts["train"], device)
+    for name, size in session.groups.items():
+        log.info("Group of the algorithm: %s, %d training studies", name, size)
+    for epoch in train(
+        network, data, target, training, compute, monitor, seed=seed, folder=checkpoints, algorithm=session
+    ):
         history.append(asdict(epoch))
         tracking.log_epochs(history)
         log.info(

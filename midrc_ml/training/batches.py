@@ -16,12 +16,13 @@ from midrc_ml.training.settings import Training
 class Batch:
     """Of some studies.
 
-    images: the network's input. labels: (study,). With mixup: `others`, the labels of what is mixed in, and `share`,
-    that of the study itself, both (study,).
+    images: the network's input. labels, rows: (study,), rows being those of the dataset. With mixup: `others`, the
+    labels of what is mixed in, and `share`, that of the study itself, both (study,).
     """
 
     images: torch.Tensor
     labels: torch.Tensor
+    rows: torch.Tensor
     others: torch.Tensor | None = None
     share: torch.Tensor | None = None
 
@@ -60,12 +61,12 @@ class EpochBatches:
     def _batch(self, rows: torch.Tensor) -> Batch:
         images, labels = self._shown(rows)
         if self.mixtures is None:
-            return Batch(images, labels)
+            return Batch(images, labels, rows)
         partner, share = (drawn[rows] for drawn in self.mixtures)
         other_images, others = self._shown(partner)
         share = share.to(self.device)
         mixed = torch.lerp(other_images, images, share.view(-1, *[1] * (images.ndim - 1)))
-        return Batch(mixed, labels, others, share)
+        return Batch(mixed, labels, rows, others, share)
 
     def _shown(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         batch = self.dataset.batch(rows.numpy())

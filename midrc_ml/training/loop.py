@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import pandas as pd
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -19,6 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from midrc_ml.datasets.loader import Ahead
 from midrc_ml.datasets.studies import StudyDataset
 from midrc_ml.errors import InputError
+from midrc_ml.training.algorithms import Erm, Session
 from midrc_ml.training.batches import EpochBatches, grouped
 from midrc_ml.training.checkpoints import BEST, LAST, load_checkpoint, save_checkpoint
 from midrc_ml.training.losses import Target
@@ -64,8 +66,11 @@ def train(
     *,
     seed: int,
     folder: Path,
+    algorithm: Session | None = None,
 ) -> Iterator[EpochResult]:
     """Train `network` on data["train"], watch data["validation"], and yield after each epoch.
+
+    algorithm: what is minimised, begun on the studies of data["train"]; None = the mean over them.
 
     Writes `last.pt` (everything that resuming needs) after each epoch and `best.pt` (weights) after a better
     one, into `folder`; epochs that stand in `last.pt` are yielded again from its record, not computed.
@@ -80,6 +85,7 @@ def train(
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16 and device.type == "cuda")
     train_set, validation_set = data["train"], data["validation"]
+    algorithm = algorithm or Erm().begin(pd.DataFrame(index=range(len(train_set))), device)
     steps_per_epoch = math.ceil(len(train_set) / (settings.batch_size * settings.accumulate))
     history: list[EpochResult] = []
     best = math.nan
@@ -90,6 +96,7 @@ def train(
         scaler.load_state_dict(state["scaler"])
         if averaged is not None:
             averaged.load_state_dict(state["averaged"])
+        algorithm.load(state["algorithm"])
         history = [EpochResult(**result) for result in state["history"]]
         best = state["best"]
         yield from history
@@ -100,7 +107,7 @@ def train(
         started = time.monotonic()
         seed_everything(seed, epoch)
         draw = generator(seed, epoch, 1)
-        order = torch.randperm(len(train_set), generator=draw)
+        order = algorithm.order(draw)
         draws = settings.augmentation.draws(len(train_set), draw) if settings.augmentation else None
         mixtures = settings.augmentation.mixtures(len(train_set), draw) if settings.augmentation else None
         network.train()
@@ -115,7 +122,7 @@ def train(
                 for batch in group:
                     with torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
                         output = network(batch.images)
-                    loss = batch.losses(output, target).sum()
+                    loss = algorithm.loss(batch.losses(output, target), batch.rows)
                     scaler.scale(loss / size).backward()
                     total += loss.detach().double()
                 if settings.clip_norm:
@@ -166,6 +173,7 @@ def train(
                 "network": network.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "scaler": scaler.state_dict(),
+                "algorithm": algorithm.state(),
                 "averaged": None if averaged is None else averaged.state_dict(),
                 "history": [asdict(result) for result in history],
                 "best": best,

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from midrc_ml.datasets.studies import StudyDataset
 from midrc_ml.errors import InputError
 from midrc_ml.evaluation.metrics import auroc, mae
 from midrc_ml.images.cache import CachedImages
+from midrc_ml.training.algorithms import GroupDro
 from midrc_ml.training.loop import EpochResult, LossIsNotFinite, load_best, train
 from midrc_ml.training.losses import Target
 from midrc_ml.training.predict import scores
@@ -292,3 +294,18 @@ def test_the_time_spent_waiting_and_the_memory_are_told(tmp_path: Path) -> None:
     for epoch in run(tmp_path, Training(epochs=2, batch_size=8), network()):
         assert 0 <= epoch.data_wait <= 1
         assert 0.05 < epoch.memory_gb < 64
+
+
+def test_group_dro_resumed_equals_group_dro_never_stopped(tmp_path: Path) -> None:
+    settings = Training(epochs=3, batch_size=8, lr=0.01)
+    data = {"train": dataset(41, seed=1), "validation": dataset(20, seed=2)}
+    rows = pd.DataFrame({"label": data["train"].labels.numpy(), "sex": ["F", "F", "M"] * 13 + ["M", "F"]})
+
+    def epochs(folder: Path, net: nn.Module) -> Iterator[EpochResult]:
+        session = GroupDro(step_size=0.3).begin(rows, torch.device("cpu"))
+        return train(net, data, Target("binary"), settings, CPU, LOSS, seed=3, folder=folder, algorithm=session)
+
+    straight = list(epochs(tmp_path / "straight", network()))
+    list(itertools.islice(epochs(tmp_path / "cut", network()), 1))
+    again = list(epochs(tmp_path / "cut", network(seed=9)))
+    assert [timeless(epoch) for epoch in again] == [timeless(epoch) for epoch in straight]
