@@ -28,7 +28,7 @@ _TASKS_AHEAD = 4  # a process
 _POOL_FROM = 100  # files; below this, starting processes takes longer than it saves
 _KILLED = f"{TRY_AGAIN[0]} (the process that decoded it was ended, perhaps because memory ran out)"
 
-# A file, and the hashes (BLAKE3) of contents that are known and of its size.
+# A file, and the hashes (BLAKE3) of known contents that it may have.
 Asked = tuple[str, tuple[str, ...]]
 Decoded = tuple[dict[str, object], bytes | None]
 
@@ -148,18 +148,21 @@ def _through(digest: blake3, found: Iterator[Member]) -> Iterator[Member]:
 
 
 class _SameContent:
-    """Records of files that were decoded before, by their content."""
+    """Records of files that were decoded before, by their content.
+
+    Asked of are files of the same name and size: those of a cohort that was moved, copied or only touched.
+    """
 
     def __init__(self, index: pd.DataFrame) -> None:
         usable = index[index["record"] >= 0].drop_duplicates("content_hash", keep="last")
         self._rows = {row["content_hash"]: row for row in usable.to_dict("records")}
-        self._by_size: dict[int, list[str]] = {}
+        self._alike: dict[tuple[str, int], list[str]] = {}
         for content, row in self._rows.items():
-            self._by_size.setdefault(row["bytes"], []).append(content)
+            self._alike.setdefault((os.path.basename(row["file"]), row["bytes"]), []).append(content)
 
     def asked_of(self, task: Sequence[str]) -> Sequence[Asked]:
-        """Each file with the contents that it may have: those of its size."""
-        return [(file, tuple(self._by_size.get(stamp(file)[0], ()))) for file in task]
+        """Each file with the contents that it may have."""
+        return [(file, tuple(self._alike.get((os.path.basename(file), stamp(file)[0]), ()))) for file in task]
 
     def row_of(self, row: dict[str, object]) -> dict[str, object]:
         """The row of a file whose content is known: with the record that is there."""

@@ -1,8 +1,8 @@
 """The image cache: decode once, read for ever.
 
 <cache_dir>/images/<recipe key>/ holds the shards of one recipe (`shards`). A file is known by its path, size and time;
-where those are new, by its content: a cohort that was moved or copied is not decoded again. The key of the recipe holds
-the version of the code: what an older one decoded is not read.
+where those are new, by its name and content: a cohort that was moved or copied is not decoded again. The key of the
+recipe holds the version of the code: what an older one decoded is not read.
 """
 
 import json

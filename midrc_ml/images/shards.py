@@ -66,7 +66,8 @@ class ShardWriter:
                 lock.acquire(blocking=False)
             except Timeout:
                 continue
-            if _is_full(folder / f"{name}.parquet"):  # between the first look and the lock
+            # Full since the first look, or cut off by hand: rows may point to its places, so nobody else gets them.
+            if _is_full(folder / f"{name}.parquet") or _is_cut(folder, name, record_bytes):
                 lock.release()
                 continue
             return cls(folder, name, lock, record_bytes)
@@ -167,6 +168,15 @@ def _is_full(index: Path) -> bool:
         return False
     rows = pd.read_parquet(index, columns=["shard", "record"]).to_dict("records")
     return _is_full_with(_num_records(rows, index.stem), len(rows))
+
+
+def _is_cut(folder: Path, name: str, record_bytes: int) -> bool:
+    index, pixels = folder / f"{name}.parquet", folder / f"{name}.u8"
+    if not index.exists():
+        return False
+    rows = pd.read_parquet(index, columns=["shard", "record"]).to_dict("records")
+    size = pixels.stat().st_size if pixels.exists() else 0
+    return size < _num_records(rows, name) * record_bytes
 
 
 def _num_records(rows: Sequence[Mapping[str, Any]], name: str) -> int:

@@ -272,9 +272,10 @@ def test_a_cohort_that_was_moved_is_not_decoded_again(tmp_path: Path, monkeypatc
     assert sum(path.stat().st_size for path in cache(tmp_path).folder.glob("*.u8")) == 3 * 32 * 32
 
 
-def test_a_file_of_the_size_of_another_is_still_decoded(tmp_path: Path) -> None:
-    files = [str(tmp_path / f"{number}.bmp") for number in range(2)]
+def test_a_file_of_the_name_and_size_of_another_is_still_decoded(tmp_path: Path) -> None:
+    files = [str(tmp_path / str(number) / "film.bmp") for number in range(2)]
     for number, file in enumerate(files):
+        Path(file).parent.mkdir()
         Path(file).write_bytes(cv2.imencode(".bmp", np.eye(40, k=number, dtype=np.uint8) * 200)[1].tobytes())
     cache(tmp_path).load(files[:1], num_processes=1)
     assert Path(files[0]).stat().st_size == Path(files[1]).stat().st_size
@@ -296,9 +297,26 @@ def test_a_shard_that_was_removed_or_cut_off_is_decoded_again(tmp_path: Path) ->
     cache(tmp_path).load(files, num_processes=1)
     shard = cache(tmp_path).folder / "000000.u8"
     os.truncate(shard, 2 * 32 * 32 + 7)
+    # One that is whole, then one that is not: the other that is not must not come to life again.
+    assert_right(cache(tmp_path).load([files[0], files[2]], num_processes=1), [files[0], files[2]])
     assert_right(cache(tmp_path).load(files, num_processes=1), files)
     shard.unlink()
+    assert_right(cache(tmp_path).load(files[:3], num_processes=1), files[:3])
     assert_right(cache(tmp_path).load(files, num_processes=1), files)
+    assert cache(tmp_path).damaged().empty
+
+
+def test_a_row_never_points_to_the_record_of_another_file(tmp_path: Path) -> None:
+    """A moved file's row points into another shard; when that is cut off, its places are not given away."""
+    files = films(tmp_path / "films", 3)
+    cache(tmp_path).load(files, num_processes=1)
+    (tmp_path / "films").rename(tmp_path / "moved")
+    moved = [file.replace("films", "moved") for file in files]
+    cache(tmp_path).load(moved, num_processes=1)
+    os.truncate(cache(tmp_path).folder / "000000.u8", 32 * 32)
+    others = films(tmp_path / "others", 5)[3:]
+    assert_right(cache(tmp_path).load(others, num_processes=1), others)
+    assert_right(cache(tmp_path).load(moved, num_processes=1), moved)
 
 
 def test_a_record_that_changed_on_disk_is_found_by_its_hash(tmp_path: Path) -> None:
