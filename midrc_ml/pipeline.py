@@ -120,7 +120,10 @@ def train_and_evaluate(
                 output_dir / name for name in ("metrics.json", "groups.json", "audit.json", "cohort_flow.json")
             ]
             tracking.finish(
-                results.metrics, [*written, *tables_written, output_dir / "environment.json"], network, images.size
+                results.metrics,
+                [*written, *tables_written, output_dir / "environment.json"],
+                network,
+                images.input_shape,
             )
         except BaseException as error:
             tracking.fail(type(error).__name__)
@@ -203,7 +206,7 @@ def _trained(
     data = {part: StudyDataset(rows, cached) for part, rows in parts.items()}
     seed_everything(seed, 0)
     network = model(num_outputs=1).to(device)
-    check_contract(network, num_outputs=1, size=images.size)
+    check_contract(network, num_outputs=1, shape=images.input_shape)
     precision = str(compute.autocast_dtype(device) or torch.float32).removeprefix("torch.")
     log.info(
         "Training on %s in %s, %d threads: at most %d epochs",

@@ -67,11 +67,14 @@ class Augmentation:
     def apply(self, images: "torch.Tensor", draws: "torch.Tensor") -> "torch.Tensor":
         """The network's input of these studies, float32 (study, channel, row, column).
 
+        Volumes (study, channel, slice, row, column) are moved in the plane of their slices, all slices alike.
         images: uint8, or float in units of the network's input, of the same shape. draws: (study, NUM_DRAWS), of the
         same studies and on the same device.
         """
         import torch
 
+        if images.ndim == 5:
+            return self.apply(images.flatten(1, 2), draws).view(images.shape)
         matrix = self._matrices(draws)
         contrast = (1 + draws[:, CONTRAST] * self.contrast).view(-1, 1, 1, 1)
         brightness = (draws[:, BRIGHTNESS] * self.brightness).view(-1, 1, 1, 1)

@@ -10,11 +10,14 @@ from monai.data import Dataset
 
 from midrc_ml.images.cache import CachedImages
 
+_FILMS = 3  # axes of a batch of films as they are kept: (study, row, column)
+
 
 class StudyDataset(Dataset):
     """One item a study: {image, label, study_id, index}.
 
-    image: uint8 (channel=1, row, column), or what `transform` makes of it. label: float32 scalar.
+    image: uint8 (channel=1, row, column) of films, (channel, slice, row, column) of volumes, or what `transform` makes
+    of it. label: float32 scalar.
     index: the study's row in `studies`. Whole batches by `batch` are gathered at once; a MONAI `transform` on
     the item's dictionary is applied per item where one is given.
     """
@@ -39,18 +42,22 @@ class StudyDataset(Dataset):
         self.study_ids = list(studies["study_id"])
 
     def _transform(self, index: int) -> Mapping[str, Any]:
-        image = torch.from_numpy(self.images.gather(self.positions[[index]]))
+        image = self._gathered(self.positions[[index]])[0]
         item = {**self.data[index], "image": image, "label": self.labels[index]}
         return self.transform(item) if self.transform else item
 
+    def _gathered(self, positions: np.ndarray) -> torch.Tensor:
+        images = torch.from_numpy(self.images.gather(positions))
+        return images.unsqueeze(1) if images.ndim == _FILMS else images
+
     def batch(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
-        """One batch: image uint8 (study, 1, row, column), label float32 (study,), study_id, index."""
+        """One batch: image (study, then as in an item), label float32 (study,), study_id, index."""
         rows = np.asarray(indices, dtype=np.int64)
         if self.transform:
             items = [self[int(row)] for row in rows]
             images = torch.stack([torch.as_tensor(item["image"]) for item in items])
         else:
-            images = torch.from_numpy(self.images.gather(self.positions[rows])).unsqueeze(1)
+            images = self._gathered(self.positions[rows])
         index = torch.from_numpy(rows)
         return {
             "image": images,

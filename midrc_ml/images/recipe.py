@@ -76,6 +76,11 @@ class Recipe:
         """(row, column)."""
         return self.size, self.size
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """What a network is shown of an image: (channel, row, column)."""
+        return (1, *self.record_shape)
+
     def read(self, members: Iterable[Member]) -> Record:
         """The film that stands for a series: the first of those that can be read, by instance number.
 

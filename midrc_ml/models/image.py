@@ -1,5 +1,6 @@
 """Networks that read one image."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from midrc_ml.errors import InputError
@@ -8,8 +9,8 @@ if TYPE_CHECKING:  # a bad setting should be told before torch and monai take se
     from torch import nn
 
 
-def densenet121(*, num_outputs: int, in_channels: int = 1, dropout: float = 0.0) -> "nn.Module":
-    """DenseNet-121 of MONAI, without pretrained weights.
+def densenet121(*, num_outputs: int, spatial_dims: int = 2, in_channels: int = 1, dropout: float = 0.0) -> "nn.Module":
+    """DenseNet-121 of MONAI for films (spatial_dims=2) or volumes (3), without pretrained weights.
 
     Source: Huang et al., CVPR 2017, arXiv 1608.06993; monai.networks.nets.DenseNet121.
 
@@ -20,13 +21,19 @@ def densenet121(*, num_outputs: int, in_channels: int = 1, dropout: float = 0.0)
         raise InputError(f"model.in_channels is {in_channels!r}; it must be a whole number of at least 1")
     if type(dropout) not in (int, float) or not 0 <= dropout < 1:
         raise InputError(f"model.dropout is {dropout!r}; it must be a number of at least 0 and below 1")
+    if spatial_dims not in (2, 3):
+        raise InputError(f"model.spatial_dims is {spatial_dims!r}; it must be 2 (films) or 3 (volumes)")
     from monai.networks.nets import DenseNet121
 
-    return DenseNet121(spatial_dims=2, in_channels=in_channels, out_channels=num_outputs, dropout_prob=dropout)
+    return DenseNet121(
+        spatial_dims=spatial_dims, in_channels=in_channels, out_channels=num_outputs, dropout_prob=dropout
+    )
 
 
-def check_contract(network: "nn.Module", *, num_outputs: int, size: int) -> None:
+def check_contract(network: "nn.Module", *, num_outputs: int, shape: Sequence[int]) -> None:
     """Refuse a network that does not turn a batch of images into `num_outputs` logits each.
+
+    shape: of an image, (channel, row, column) or (channel, slice, row, column).
 
     Raises:
         InputError: it cannot take the images, or gives something else.
@@ -35,18 +42,21 @@ def check_contract(network: "nn.Module", *, num_outputs: int, size: int) -> None
 
     network.eval()
     device = next(network.parameters()).device
+    given = (2, *shape)
     try:
         with torch.inference_mode():
-            output = network(torch.zeros(2, 1, size, size, device=device))
+            output = network(torch.zeros(given, device=device))
     except torch.OutOfMemoryError:  # also a RuntimeError, but not the network's fault
         raise
     except (RuntimeError, ValueError, AssertionError) as error:  # what torch and model libraries raise for a shape
+        words = " ".join(str(error).split())
+        channels = f"{shape[0]} channel{'s' if shape[0] > 1 else ''}"
         raise InputError(
-            f"model: it cannot take images (2, 1, {size}, {size}), which are of 1 channel and {size} x {size} pixels "
-            f"({' '.join(str(error).split())}); give a model of such images, or another images.size"
+            f"model: it cannot take images {given}, which are of {channels} and {' x '.join(map(str, shape[1:]))} "
+            f"{'voxels' if len(shape) > 3 else 'pixels'} ({words}); give a model of such images, or other images"
         ) from error
     if tuple(output.shape) != (2, num_outputs):
         raise InputError(
-            f"model: for images (2, 1, {size}, {size}) it gives an output of shape {tuple(output.shape)}; "
+            f"model: for images {given} it gives an output of shape {tuple(output.shape)}; "
             f"a model must give (2, {num_outputs}) logits"
         )

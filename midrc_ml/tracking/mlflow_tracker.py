@@ -109,7 +109,7 @@ class MlflowTracking:
             self._client.log_batch(self.run_id, metrics=metrics)
 
     def finish(
-        self, metrics: Sequence[Mapping[str, Any]], artifacts: Sequence[Path], network: object, image_size: int
+        self, metrics: Sequence[Mapping[str, Any]], artifacts: Sequence[Path], network: object, shape: Sequence[int]
     ) -> None:
         """Log final metrics with their bounds, files and the model, and close the run.
 
@@ -134,7 +134,7 @@ class MlflowTracking:
         for path in artifacts:
             self._client.log_artifact(self.run_id, str(path), "figures" if path.suffix == ".png" else None)
         if self.log_model and "model" not in known.tags:
-            self._save_model(network, image_size)
+            self._save_model(network, shape)
             self._client.set_tag(self.run_id, "model", "stored")
         self._client.set_terminated(self.run_id, "FINISHED")
 
@@ -160,7 +160,7 @@ class MlflowTracking:
         tags = {"mlflow.experimentKind": "custom_model_development"}
         return str(self._client.create_experiment(name, artifact_location=place, tags=tags))
 
-    def _save_model(self, network: Any, image_size: int) -> None:
+    def _save_model(self, network: Any, shape: Sequence[int]) -> None:
         """The network with its signature; its input example is zeros: no pixel of a patient is stored."""
         import mlflow
         import numpy as np
@@ -168,7 +168,7 @@ class MlflowTracking:
         from mlflow.models import infer_signature
 
         network = network.cpu().eval().to(memory_format=torch.contiguous_format)
-        example = np.zeros((1, 1, image_size, image_size), np.float32)
+        example = np.zeros((1, *shape), np.float32)
         with torch.inference_mode():
             output = network(torch.from_numpy(example)).numpy()
         mlflow.set_tracking_uri(self._store())

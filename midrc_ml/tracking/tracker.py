@@ -33,7 +33,7 @@ class RunTracker(Protocol):
         """Log the epochs so far; those logged before are not logged twice."""
 
     def finish(
-        self, metrics: Sequence[Mapping[str, Any]], artifacts: Sequence[Path], network: object, image_size: int
+        self, metrics: Sequence[Mapping[str, Any]], artifacts: Sequence[Path], network: object, shape: Sequence[int]
     ) -> None:
         """Log final metrics, files and the model, and close the run."""
 
@@ -56,7 +56,7 @@ class NoTracking:
         """Nothing."""
 
     def finish(
-        self, metrics: Sequence[Mapping[str, Any]], artifacts: Sequence[Path], network: object, image_size: int
+        self, metrics: Sequence[Mapping[str, Any]], artifacts: Sequence[Path], network: object, shape: Sequence[int]
     ) -> None:
         """Nothing."""
 

@@ -24,7 +24,7 @@ from midrc_ml.training.algorithms import Erm, Session
 from midrc_ml.training.batches import EpochBatches, grouped
 from midrc_ml.training.checkpoints import BEST, LAST, load_checkpoint, save_checkpoint
 from midrc_ml.training.losses import Target
-from midrc_ml.training.predict import scores
+from midrc_ml.training.predict import channels_last, scores
 from midrc_ml.training.seeds import generator, seed_everything
 from midrc_ml.training.settings import Compute, Monitor, Training
 
@@ -80,7 +80,9 @@ def train(
     """
     device = next(network.parameters()).device
     dtype = compute.autocast_dtype(device)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ndim = max(parameter.ndim for parameter in network.parameters())
+    if ndim in (4, 5):
+        network.to(memory_format=channels_last(ndim))  # type: ignore[call-overload]
     averaged = _averaged(network, settings.ema)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16 and device.type == "cuda")

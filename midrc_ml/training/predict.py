@@ -15,7 +15,9 @@ def network_input(
     augmentation: Augmentation | None = None,
     draws: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """uint8 or float 0..255 (study, channel, row, column) on the device as float32, centred at 0; 64 grey levels are 1.
+    """Images on the device as float32, centred at 0; 64 grey levels are 1.
+
+    images: uint8 or float 0..255, (study, channel, row, column) or (study, channel, slice, row, column).
 
     augmentation, draws: what is done to the images, and how much of it (`Augmentation.draws` of the same studies).
     """
@@ -26,7 +28,12 @@ def network_input(
         result = augmentation.apply(moved, draws.to(device, non_blocking=True))
     else:
         result = (moved.float() - 127.5) / 64.0
-    return result.contiguous(memory_format=torch.channels_last)
+    return result.contiguous(memory_format=channels_last(result.ndim))
+
+
+def channels_last(ndim: int) -> torch.memory_format:
+    """The memory format in which convolutions over `ndim` axes, with those of batch and channel, are fastest."""
+    return torch.channels_last if ndim == 4 else torch.channels_last_3d
 
 
 @torch.inference_mode()

@@ -195,3 +195,15 @@ def test_a_zoom_or_crop_of_the_whole_image_is_refused() -> None:
     for name in ("zoom", "crop"):
         with pytest.raises(InputError, match=f"training.augmentation.{name} is 1.0; it must be below 1"):
             Augmentation(**NOTHING | {name: 1.0})
+
+
+def test_the_slices_of_a_volume_are_all_moved_alike() -> None:
+    films = smooth_films(2)
+    volumes = films[:, None].expand(2, 1, 5, 48, 40).contiguous()
+    draws = EVERYTHING.draws(2, torch.Generator().manual_seed(4))
+    draws[:, NOISE] = 0
+    found = EVERYTHING.apply(volumes, draws)
+    assert found.shape == (2, 1, 5, 48, 40)
+    expected = EVERYTHING.apply(films, draws)
+    for number in range(5):
+        torch.testing.assert_close(found[:, :, number], expected, atol=0, rtol=0)
