@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The processes share the cores; with all of them each, torch's threads wait for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 SMALL = ("cohort.num_patients=120", "images.size=32", "training.epochs=2", "evaluation.num_draws=100")
 

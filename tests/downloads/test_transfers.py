@@ -367,7 +367,7 @@ def test_a_download_that_was_killed_goes_on_where_it_was(portal: Portal, tmp_pat
 
 
 @pytest.mark.slow
-def test_twenty_thousand_finished_files_are_skipped_in_a_second(tmp_path: Path) -> None:
+def test_twenty_thousand_finished_files_are_skipped_as_fast_as_they_can_be_looked_at(tmp_path: Path) -> None:
     objects, lines = [], []
     for number in range(20_000):
         name = f"{number % 1000}/{number}.zip"
@@ -377,6 +377,18 @@ def test_twenty_thousand_finished_files_are_skipped_in_a_second(tmp_path: Path) 
         entry = {"name": name, "size": 0, "mtime_ns": (tmp_path / name).stat().st_mtime_ns, "md5": "0" * 32}
         lines.append(json.dumps(entry))
     (tmp_path / RECORD).write_text("\n".join(lines))
-    start = time.monotonic()
-    assert len(split_finished(objects, tmp_path)[1]) == 20_000
-    assert time.monotonic() - start < 1
+
+    def looked_at() -> float:
+        """Seconds to read the record and to ask for the size of each file: less cannot tell that it is finished."""
+        start = time.process_time()
+        for line in (tmp_path / RECORD).read_text().splitlines():
+            (tmp_path / json.loads(line)["name"]).stat()
+        return time.process_time() - start
+
+    def skipped() -> float:
+        start = time.process_time()
+        assert len(split_finished(objects, tmp_path)[1]) == 20_000
+        return time.process_time() - start
+
+    # Seconds of this process, which others on the machine do not lengthen; hashing, or a file opened, is ten times it.
+    assert min(skipped() for _ in range(3)) < 3 * min(looked_at() for _ in range(3))
