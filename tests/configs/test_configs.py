@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,19 @@ def test_every_choice_composes_and_makes_its_objects(choice: str) -> None:
     made = instantiated(composed(*overrides))
     group = choice.split("=")[0]
     assert made[group] is not None
+
+
+@pytest.mark.parametrize(
+    "choice", [choice for choice in CHOICES if choice.split("=")[0] in ("algorithm", "compute", "images", "training")]
+)
+def test_every_setting_of_a_class_stands_in_its_yaml_so_that_it_can_be_given(choice: str) -> None:
+    group = choice.split("=")[0]
+    config = composed("task=icu", choice)
+    made = instantiated(config)[group]
+    assert {field.name for field in fields(made)} == set(config[group]) - {"_target_"}
+    if group == "training":
+        augmentation = {field.name for field in fields(made.augmentation)}
+        assert augmentation == set(config.training.augmentation) - {"_target_"}
 
 
 @pytest.mark.parametrize("name", TASKS)
