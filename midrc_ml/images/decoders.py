@@ -87,18 +87,18 @@ def _imagecodecs(function: str) -> Decoder:
     )
 
 
-_GDCM = Decoder("gdcm", "gdcm", _gdcm)
+GDCM = Decoder("gdcm", "gdcm", _gdcm)
 _OPENJPEG = Decoder("pylibjpeg-openjpeg", "openjpeg", _openjpeg)
 NATIVE = Decoder("numpy", "numpy", _native)
 
 _UNCOMPRESSED = (NATIVE,)
 _RLE = (Decoder("pylibjpeg-rle", "rle.utils", _rle),)  # pydicom's own cuts a stream of too many rows to the header's
-_JPEG_LOSSY = (_imagecodecs("jpeg"), _GDCM)
+_JPEG_LOSSY = (_imagecodecs("jpeg"), GDCM)
 _JPEG_RETIRED = (_imagecodecs("jpeg"),)  # pydicom has no way to give these to gdcm
 # Not imagecodecs.jpegsof3, which reads on where the others stop at a damaged stream.
-_JPEG_LOSSLESS = (_imagecodecs("jpeg"), _GDCM)
-_JPEG_LS = (_imagecodecs("jpegls"), _GDCM)
-_JPEG_2000 = (Decoder("imagecodecs.jpeg2k", "imagecodecs", _jpeg2k), _OPENJPEG, _GDCM)
+_JPEG_LOSSLESS = (_imagecodecs("jpeg"), GDCM)
+_JPEG_LS = (_imagecodecs("jpegls"), GDCM)
+_JPEG_2000 = (Decoder("imagecodecs.jpeg2k", "imagecodecs", _jpeg2k), _OPENJPEG, GDCM)
 _HTJ2K = (_imagecodecs("htj2k"), _OPENJPEG)
 
 DECODERS: dict[str, tuple[Decoder, ...]] = {

@@ -33,7 +33,7 @@ _SYNTAX = 0x00020010
 _DATA_START = 132  # behind the preamble and `DICM`, PS3.10 7.1
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
-_IMPLICIT = "1.2.840.10008.1.2"
+IMPLICIT = "1.2.840.10008.1.2"
 # Big endian, and those whose data set is deflated.
 _NOT_HERE = ("1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205")
 # PS3.5 table 7.1-1: a length of 2 bytes, or 2 reserved ones and a length of 4.
@@ -64,14 +64,7 @@ def read_head(head: bytes, *, complete: bool) -> tuple[str, dict[str, str | floa
         OddError: it has to be left to pydicom.
     """
     try:
-        meta, start = _elements(head, _DATA_START, 0x0002FFFF, implicit=False, wanted={_SYNTAX: b"UI"})
-        syntax = _text(meta.get(_SYNTAX, b""))
-        if not syntax.startswith("1.2.840.10008.1.2") or syntax in _NOT_HERE:
-            raise OddError
-        implicit = syntax == _IMPLICIT
-        if implicit and head[start + 4 : start + 6].isalpha():
-            raise OddError  # explicit against what the syntax says
-        found, end = _elements(head, start, _LAST, implicit=implicit, wanted=_WANTED)
+        syntax, found, end = raw_elements(head, _LAST, _WANTED)
     except struct_error as error:
         # Fewer bytes left than an element's header takes.
         raise (OddError if complete else CutError) from error
@@ -84,6 +77,24 @@ def read_head(head: bytes, *, complete: bool) -> tuple[str, dict[str, str | floa
         if raw := found.get(tag):
             values[keyword] = _rows_or_columns(raw) if representation == b"US" else _text(raw)
     return syntax, {keyword: value for keyword, value in values.items() if value != ""}
+
+
+def raw_elements(head: bytes, last: int, wanted: dict[int, bytes]) -> tuple[str, dict[int, bytes], int]:
+    """The transfer syntax, the values of `wanted` as they are in the file, and where the first element after `last` is.
+
+    Raises:
+        OddError: it has to be left to pydicom.
+        struct.error: `head` ends within an element.
+    """
+    meta, start = _elements(head, _DATA_START, 0x0002FFFF, implicit=False, wanted={_SYNTAX: b"UI"})
+    syntax = _text(meta.get(_SYNTAX, b""))
+    if not syntax.startswith("1.2.840.10008.1.2") or syntax in _NOT_HERE:
+        raise OddError
+    implicit = syntax == IMPLICIT
+    if implicit and head[start + 4 : start + 6].isalpha():
+        raise OddError  # explicit against what the syntax says
+    found, end = _elements(head, start, last, implicit=implicit, wanted=wanted)
+    return syntax, found, end
 
 
 def joined(text: str) -> str:

@@ -9,23 +9,30 @@ import struct
 import warnings
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from io import BytesIO
 
 import numpy as np
 import pydicom
-from pydicom.dataset import Dataset
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import get_frame
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.tag import BaseTag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from midrc_ml.images.decoders import DECODERS, ENDED_SYNTAXES, LOSSY_SYNTAXES, NATIVE, Facts
+from midrc_ml.images.decoders import DECODERS, ENDED_SYNTAXES, GDCM, LOSSY_SYNTAXES, NATIVE, Facts
+from midrc_ml.images.dicom_head import IMPLICIT, OddError, raw_elements
 from midrc_ml.images.files import ImageError
 
 MAX_PIXELS = 1 << 28  # ten times the largest radiograph
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _UNDEFINED = 0xFFFFFFFF
 _NEEDED = ("SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation")
+_OF_PIXELS = (*_NEEDED, "PhotometricInterpretation", "NumberOfFrames", "HighBit")
+_OVERLAYS = {0x60000102 + (group << 16): b"US" for group in range(0, 32, 2)}  # OverlayBitPosition
 _BITS_ALLOCATED = (8, 16, 32)
 _END_OF_IMAGE = b"\xff\xd9"
 _END_WITHIN = 64  # bytes: padding, and what some writers leave behind the marker
@@ -75,12 +82,21 @@ class DicomFile:
     encoded: memoryview | bytes | None
 
     @classmethod
-    def open(cls, content: bytes) -> "DicomFile":
+    def open(cls, content: bytes, only: tuple[str, ...] = ()) -> "DicomFile":
         """Read the header; the pixels stay where they are, without a copy where that is possible.
+
+        only: keywords of the elements that are needed besides those of the pixels: a long header takes pydicom longer
+        than a CT slice takes to decode. There may be others all the same.
 
         Raises:
             Exception: any of `DAMAGED`, where the header cannot be read.
         """
+        if only and content[128:132] == b"DICM":
+            for padding in (b"SS", b"US"):
+                try:
+                    return cls._with(content, _wanted(only, padding))
+                except (OddError, struct.error):
+                    continue
         stream = BytesIO(content)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's, of values that are not used here
@@ -94,12 +110,28 @@ class DicomFile:
         if len(element) < 8 or struct.unpack_from(f"{order}HH", element) != _PIXEL_DATA:
             return cls(header, None)
         # PS3.5 7.1: with its VR, PixelData has two reserved bytes and a length of four.
-        (length,), start = (
-            struct.unpack_from(f"{order}L", element, 4 if implicit else 8),
-            start + (8 if implicit else 12),
-        )
+        (length,) = struct.unpack_from(f"{order}L", element, 4 if implicit else 8)
+        start += 8 if implicit else 12
         view = memoryview(content)
         return cls(header, view[start:] if length == _UNDEFINED else view[start : start + length])
+
+    @classmethod
+    def _with(cls, content: bytes, wanted: dict[int, bytes]) -> "DicomFile":
+        """Through `dicom_head`, which raises OddError for what is pydicom's to read."""
+        syntax, found, start = raw_elements(content, 0x7FE0000F, wanted)
+        implicit = syntax == IMPLICIT
+        group, element, length = struct.unpack_from("<HHL", content, start)
+        if (group, element) != _PIXEL_DATA:
+            raise OddError
+        length = length if implicit else struct.unpack_from("<L", content, start + 8)[0]
+        header = Dataset()
+        for tag, value in found.items():
+            kind = None if implicit else wanted[tag].decode()
+            header[BaseTag(tag)] = RawDataElement(BaseTag(tag), kind, len(value), value, 0, implicit, True)
+        header.file_meta = FileMetaDataset()
+        header.file_meta.TransferSyntaxUID = UID(syntax)
+        view = memoryview(content)[start + (8 if implicit else 12) :]
+        return cls(header, view if length == _UNDEFINED else view[:length])
 
     def image(self) -> DicomImage:
         """Decode the one frame of one sample a pixel.
@@ -144,6 +176,14 @@ def short(error: BaseException) -> str:
     return words or type(error).__name__
 
 
+@lru_cache(maxsize=4)
+def _wanted(only: tuple[str, ...], padding: bytes) -> dict[int, bytes]:
+    """Tags and value representations; `padding`: that of pixel padding, which follows the sign of the pixels."""
+    tags = filter(None, map(tag_for_keyword, (*only, *_OF_PIXELS)))
+    wanted = {tag: dictionary_VR(tag).encode() for tag in tags}
+    return wanted | _OVERLAYS | {0x00280120: padding, 0x00280121: padding}
+
+
 def _facts(header: Dataset) -> Facts:
     syntax = header.file_meta.get("TransferSyntaxUID")
     if syntax is None:
@@ -178,6 +218,8 @@ def _decoded(encoded: memoryview | bytes, facts: Facts) -> tuple[np.ndarray, str
     failed = ""
     installed = False
     for decoder in DECODERS[facts.syntax]:
+        if decoder is GDCM and installed:
+            continue  # on some damaged streams that the others refuse it ends the process
         try:
             module = import_module(decoder.module)
         except ImportError:
