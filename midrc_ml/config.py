@@ -100,6 +100,23 @@ def _explained(text: str, where: str, config: DictConfig) -> str:
     )
 
 
+def composed(name: str, overrides: Sequence[str]) -> DictConfig:
+    """The config `name` with these overrides, resolved, without what Hydra does for a run: no folder, no log.
+
+    Raises:
+        HydraException, OmegaConfBaseException: as Hydra would for the same command line.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(shipped_folder("configs")), version_base="1.3"):
+        config = compose(name, overrides=[override for override in overrides if not override.startswith("-")])
+    make_places_absolute(config, base=os.getcwd())
+    return config
+
+
 def make_places_absolute(config: DictConfig, *, base: str) -> None:
     """Resolve `config` in place, with every folder as an absolute path: a run is resumed from anywhere.
 

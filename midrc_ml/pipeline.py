@@ -3,28 +3,33 @@
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from midrc_ml.audits.leakage import patient_leakage, stop_on_failure
 from midrc_ml.cohorts.flow import CohortFlow
 from midrc_ml.cohorts.reader import CohortReader, Tables
+from midrc_ml.errors import InputError
 from midrc_ml.evaluation.evaluate import Evaluation, Fairness, Results, evaluate_predictions
 from midrc_ml.evaluation.metrics import lower_is_better
+from midrc_ml.images.build import ImageRecipe
 from midrc_ml.images.cache import CachedImages, ImageCache
-from midrc_ml.images.recipe import Recipe
 from midrc_ml.predictions import predictions_table, save_predictions
-from midrc_ml.reporting.report import Report, interval_text
 from midrc_ml.reporting.run_folder import RunFolder, source_state, write_environment
 from midrc_ml.splits.by_patient import Split, assign_parts
 from midrc_ml.splits.manifest import PARTS, Manifest
 from midrc_ml.tasks.task import Task
 from midrc_ml.tracking.tracker import RunFacts, RunTracker
 from midrc_ml.training.algorithms import Algorithm
+from midrc_ml.training.fit import Fitted, Inputs, fit
+from midrc_ml.training.ranks import Ranks
 from midrc_ml.training.settings import Compute, Monitor, Training
+
+if TYPE_CHECKING:
+    from midrc_ml.datasets.clinical_table import ClinicalTable
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +39,8 @@ def train_and_evaluate(
     cohort: CohortReader,
     task: Task,
     split: Split,
-    images: Recipe,
+    images: ImageRecipe | None,
+    clinical: "ClinicalTable | None",
     model: Callable[..., Any],
     training: Training,
     algorithm: Algorithm,
@@ -42,6 +48,7 @@ def train_and_evaluate(
     fairness: Fairness,
     compute: Compute,
     tracking: RunTracker,
+    ranks: Ranks,
     seed: int,
     paths: Mapping[str, str],
     output_dir: Path,
@@ -49,21 +56,31 @@ def train_and_evaluate(
 ) -> Results:
     """Train one model for one task and say how good it is, overall and by group.
 
-    The keyword arguments are the config's keys. output_dir: the run's folder; where it holds a run that was
-    cut off, that run goes on. params: the same settings as short texts, for the tracker.
+    The keyword arguments are the config's keys; images: None = no pixel is read, clinical: None = no table. Of several
+    processes that torchrun started this is the first, and `train_along` is what the others do. output_dir: the run's
+    folder; where it holds a run that was cut off, that run goes on. params: the same settings as short texts, for the
+    tracker.
 
     Raises:
         InputError: anything that the user can put right; what was done so far stays in `output_dir`.
     """
-    task.check_trainable()
-    monitor = Monitor.of(training.monitor, task.metrics, lower_is_better=lower_is_better(training.monitor))
+    if images is None and clinical is None:
+        raise InputError(
+            "images is none and clinical is none: there is nothing to learn from; give one of them, or both"
+        )
+    monitor = _monitor(training, task)
+    if ranks.world > 1:
+        log.info("Waiting for the other %d processes", ranks.world - 1)
+        ranks.join(compute.torch_device(ranks).type)
     folder = RunFolder(output_dir)
     with folder.running():
         log.info("Run folder: %s", output_dir)
         tables = cohort.read()
         flow = CohortFlow(origin=tables.origin)
         try:
-            studies = assign_parts(split, task.labelled_studies(tables, flow), flow)
+            studies = assign_parts(
+                split, task.labelled_studies(tables, flow, image_files="if any" if images is None else "needed"), flow
+            )
             manifest = Manifest.of(studies, {**task.definition, "cohort": dict(cohort.query), **split.query})
             manifest.check_pinned(split.sha256)
             manifest.check_classes(task.kind)
@@ -72,30 +89,54 @@ def train_and_evaluate(
             (output_dir / "audit.json").write_text(json.dumps([entry.as_dict() for entry in audit], indent=1) + "\n")
             stop_on_failure(audit)
             _say_who_is_in(tables, manifest, flow)
-            cached = ImageCache(cache_dir=paths["cache_dir"], recipe=images).load(
-                list(studies["file"]),
-                series=list(studies["series_id"]),
-                num_processes=compute.processes(),
-                ray=compute.ray,
-            )
-            studies = _with_images(studies, cached, task, flow)
+            asked = studies
+            cached = _cached(asked, images, compute, paths["cache_dir"])
+            if cached is not None:
+                studies = _with_images(studies, cached, task, flow)
+            table = None if clinical is None else clinical.read(tables, studies)
         finally:
             flow.save(output_dir / "cohort_flow.json")
+        inputs = Inputs(
+            studies=studies, images=cached, image_shape=None if images is None else images.input_shape, table=table
+        )
         Manifest.of(studies, {}).check_classes(task.kind)  # unreadable images may have emptied a part of a class
 
         facts = _run_facts(task, tables, manifest, studies, model, seed, params)
-        tracking.start(facts, log_dir=Path(paths["log_dir"]).resolve(), run_key=folder.status["run_key"])
-        folder.update(tracking_run_id=tracking.run_id, split_sha256=manifest.sha256)
+
+        def track() -> None:
+            tracking.start(facts, log_dir=Path(paths["log_dir"]).resolve(), run_key=folder.status["run_key"])
+            folder.update(tracking_run_id=tracking.run_id, split_sha256=manifest.sha256)
+
         try:
-            predictions, history, network = _trained(
-                studies, cached, task, images, model, training, algorithm, monitor, compute, tracking, seed, output_dir
+            ranks.share((asked[["file", "series_id"]], replace(inputs, images=None), output_dir))
+            fitted = fit(
+                inputs,
+                task=task,
+                model=model,
+                training=training,
+                algorithm=algorithm,
+                monitor=monitor,
+                compute=compute,
+                seed=seed,
+                ranks=ranks,
+                checkpoints=output_dir / "checkpoints",
+                begun=track,  # not before: MLflow takes as long to start as everything else
+                seen=tracking.log_epochs,
             )
+            predictions = _predictions(fitted, studies, task)
             write_environment(output_dir)  # again: torch is in use now, and tells its build and the GPU
             save_predictions(predictions, output_dir / "predictions.parquet")
             results = evaluate_predictions(
-                predictions, task.metrics, kind=task.kind, evaluation=evaluation, fairness=fairness
+                predictions,
+                task.metrics,
+                kind=task.kind,
+                classes=task.classes,
+                evaluation=evaluation,
+                fairness=fairness,
             )
             results.save(output_dir)
+            from midrc_ml.reporting.report import Report  # with matplotlib, which nothing before this needs
+
             report = Report(
                 task_name=task.name,
                 question=task.question,
@@ -110,7 +151,7 @@ def train_and_evaluate(
                 studies=studies,
                 flow=flow.as_dict(),
                 audit=[entry.as_dict() for entry in audit],
-                history=history,
+                history=fitted.history,
                 monitor=training.monitor,
                 min_group_size=fairness.min_group_size,
                 facts={**facts.tags, "split SHA-256": manifest.sha256, "model": facts.name, "seed": seed},
@@ -122,14 +163,72 @@ def train_and_evaluate(
             tracking.finish(
                 results.metrics,
                 [*written, *tables_written, output_dir / "environment.json"],
-                network,
-                images.input_shape,
+                fitted.network,
+                fitted.shapes,
             )
         except BaseException as error:
+            if tracking.run_id is None and isinstance(error, Exception):
+                track()
             tracking.fail(type(error).__name__)
             raise
     _say_results(results, output_dir, tables, tracking)
     return results
+
+
+def train_along(
+    *,
+    task: Task,
+    images: ImageRecipe | None,
+    model: Callable[..., Any],
+    training: Training,
+    algorithm: Algorithm,
+    compute: Compute,
+    ranks: Ranks,
+    seed: int,
+    paths: Mapping[str, str],
+) -> None:
+    """What a process of torchrun does that is not the first: wait for the first, then train with it."""
+    ranks.join(compute.torch_device(ranks).type)
+    asked, inputs, output_dir = ranks.share(None)
+    fit(
+        replace(inputs, images=_cached(asked, images, compute, paths["cache_dir"])),
+        task=task,
+        model=model,
+        training=training,
+        algorithm=algorithm,
+        monitor=_monitor(training, task),
+        compute=compute,
+        seed=seed,
+        ranks=ranks,
+        checkpoints=output_dir / "checkpoints",
+        begun=lambda: None,
+        seen=lambda epochs: None,
+    )
+    ranks.leave()
+
+
+def _monitor(training: Training, task: Task) -> Monitor:
+    return Monitor.of(training.monitor, task.metrics, lower_is_better=lower_is_better(training.monitor))
+
+
+def _cached(asked: pd.DataFrame, images: ImageRecipe | None, compute: Compute, cache_dir: str) -> CachedImages | None:
+    """The images of these studies, in their order; None where no pixel is read."""
+    if images is None:
+        return None
+    return ImageCache(cache_dir=cache_dir, recipe=images).load(
+        list(asked["file"]), series=list(asked["series_id"]), num_processes=compute.processes(), ray=compute.ray
+    )
+
+
+def _predictions(fitted: Fitted, studies: pd.DataFrame, task: Task) -> pd.DataFrame:
+    """One table of all parts that were scored."""
+    tables = [
+        predictions_table(
+            studies[studies["part"] == part].reset_index(drop=True), y_score, kind=task.kind, classes=task.classes
+        )
+        for part, y_score in fitted.scores.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _with_images(studies: pd.DataFrame, cached: CachedImages, task: Task, flow: CohortFlow) -> pd.DataFrame:
@@ -175,71 +274,6 @@ def _run_facts(
     )
 
 
-def _trained(
-    studies: pd.DataFrame,
-    cached: CachedImages,
-    task: Task,
-    images: Recipe,
-    model: Callable[..., Any],
-    training: Training,
-    algorithm: Algorithm,
-    monitor: Monitor,
-    compute: Compute,
-    tracking: RunTracker,
-    seed: int,
-    output_dir: Path,
-) -> tuple[pd.DataFrame, list[dict[str, Any]], Any]:
-    """The predictions of the best epoch on validation and test, the epochs, and the network."""
-    import torch  # late: everything before this needs seconds less without it
-
-    from midrc_ml.datasets.studies import StudyDataset
-    from midrc_ml.models.image import check_contract
-    from midrc_ml.training.loop import load_best, train
-    from midrc_ml.training.losses import Target
-    from midrc_ml.training.predict import scores
-    from midrc_ml.training.seeds import seed_everything
-
-    if compute.num_threads:
-        torch.set_num_threads(compute.num_threads)
-    device = compute.torch_device()
-    parts = {part: studies[studies["part"] == part].reset_index(drop=True) for part in PARTS}
-    data = {part: StudyDataset(rows, cached) for part, rows in parts.items()}
-    seed_everything(seed, 0)
-    network = model(num_outputs=1).to(device)
-    check_contract(network, num_outputs=1, shape=images.input_shape)
-    precision = str(compute.autocast_dtype(device) or torch.float32).removeprefix("torch.")
-    log.info(
-        "Training on %s in %s, %d threads: at most %d epochs",
-        device,
-        precision,
-        torch.get_num_threads(),
-        training.epochs,
-    )
-    history: list[dict[str, Any]] = []
-    checkpoints = output_dir / "checkpoints"
-    target = Target.of(task.kind, data["train"].labels)
-    session = algorithm.begin(parts["train"], device)
-    for name, size in session.groups.items():
-        log.info("Group of the algorithm: %s, %d training studies", name, size)
-    for epoch in train(
-        network, data, target, training, compute, monitor, seed=seed, folder=checkpoints, algorithm=session
-    ):
-        history.append(asdict(epoch))
-        tracking.log_epochs(history)
-        log.info(
-            "Epoch %d: loss %.4f, validation loss %.4f, best epoch %d, %.0f images/s, %.0f %% data wait, %.1f GB",
-            epoch.epoch, epoch.train_loss, epoch.validation_loss, epoch.best_epoch, epoch.images_per_second,
-            100 * epoch.data_wait, epoch.memory_gb,
-        )  # fmt: skip
-    target = load_best(network, checkpoints)
-    dtype = compute.autocast_dtype(device)
-    tables = []
-    for part in ("validation", "test"):
-        y_score, _ = scores(network, data[part], target, batch_size=training.batch_size, device=device, dtype=dtype)
-        tables.append(predictions_table(parts[part], y_score))
-    return pd.concat(tables, ignore_index=True), history, network
-
-
 def _say_who_is_in(tables: Tables, manifest: Manifest, flow: CohortFlow) -> None:
     excluded = sum(entry["n"] for step in flow.steps for entry in step["excluded"])
     log.info("Cohort: %s, %d cases, %d studies", tables.origin, len(tables.cases), len(tables.studies))
@@ -254,6 +288,8 @@ def _say_who_is_in(tables: Tables, manifest: Manifest, flow: CohortFlow) -> None
 
 
 def _say_results(results: Results, output_dir: Path, tables: Tables, tracking: RunTracker) -> None:
+    from midrc_ml.reporting.report import interval_text
+
     log.info("")
     log.info("Test part of the %s%s:", tables.origin, " (no real patient)" if tables.synthetic else "")
     for row in results.of_part("test"):

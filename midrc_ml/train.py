@@ -4,6 +4,7 @@ python -m midrc_ml.train task=icu                       the synthetic demo cohor
 python -m midrc_ml.train task=icu cohort=midrc cohort.root=/data/midrc
 python -m midrc_ml.train -m task=icu seed=0,1,2         one run each
 python -m midrc_ml.train resume=logs/icu/runs/<time>    go on with a run that was cut off
+torchrun --nproc-per-node 4 -m midrc_ml.train task=icu  on several GPUs: one run
 python -m midrc_ml.train task=icu --cfg job             every setting with its value
 python -m midrc_ml.train --hydra-help                   Hydra's own flags
 """
@@ -11,20 +12,48 @@ python -m midrc_ml.train --hydra-help                   Hydra's own flags
 import inspect
 import logging
 import sys
+import time
 from pathlib import Path
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from midrc_ml.command import run_composed
-from midrc_ml.config import instantiated, load_config, save_config, shareable_params
+from midrc_ml.command import EXIT_INPUT, run_composed, stop
+from midrc_ml.config import composed, instantiated, load_config, save_config, shareable_params
 from midrc_ml.errors import InputError
+from midrc_ml.training.ranks import Ranks
 
 log = logging.getLogger("midrc_ml.train")  # also where the module runs as __main__
+
+_LET_THE_FIRST_SPEAK = 60  # seconds
 
 
 def main() -> None:
     """Run the verb with the process's arguments."""
-    run_composed(_run, doc=str(__doc__), config_name="train", instead=_resumed)
+    ranks = Ranks.of_environment()
+    if ranks.world > 1 and {"-m", "--multirun"} & set(sys.argv):
+        stop("torchrun starts the processes of one run, and -m asks for several runs; start them one by one")
+    if ranks.is_first:
+        run_composed(_run, doc=str(__doc__), config_name="train", instead=_resumed)
+    else:
+        _train_along(sys.argv[1:], ranks)
+
+
+def _train_along(arguments: list[str], ranks: Ranks) -> None:
+    """What a process of torchrun does that is not the first."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        folder = _resumed_folder(arguments)
+        config = load_config(folder) if folder is not None else composed("train", arguments)
+        from midrc_ml.pipeline import train_along
+
+        known = inspect.signature(train_along).parameters
+        settings = {name: value for name, value in instantiated(config).items() if name in known}
+        train_along(**settings, ranks=ranks)
+    except (InputError, HydraException, OmegaConfBaseException):
+        time.sleep(_LET_THE_FIRST_SPEAK)  # it meets the same error; torchrun ends all when one has ended
+        raise SystemExit(EXIT_INPUT) from None
 
 
 def _run(config: DictConfig, output_dir: Path, *, resumed: bool = False) -> None:
@@ -32,7 +61,7 @@ def _run(config: DictConfig, output_dir: Path, *, resumed: bool = False) -> None
 
     settings = instantiated(config)
     settings.pop("resume")
-    known = inspect.signature(train_and_evaluate).parameters
+    known = set(inspect.signature(train_and_evaluate).parameters) - {"ranks", "output_dir", "params"}
     unknown = [name for name in settings if name not in known]
     if unknown:
         raise InputError(f"{', '.join(unknown)}: there is no such setting; `task=... --cfg job` lists them all")
@@ -40,7 +69,8 @@ def _run(config: DictConfig, output_dir: Path, *, resumed: bool = False) -> None
         raise InputError(f"seed is {settings['seed']!r}; it must be a whole number of at least 0")
     if not resumed:
         save_config(config, output_dir)
-    train_and_evaluate(**settings, output_dir=output_dir, params=shareable_params(config))
+    ranks = Ranks.of_environment()
+    train_and_evaluate(**settings, ranks=ranks, output_dir=output_dir, params=shareable_params(config))
 
 
 def _resumed(arguments: list[str]) -> bool:

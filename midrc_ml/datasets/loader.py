@@ -3,8 +3,13 @@
 import queue
 import threading
 import time
-from collections.abc import Iterator
-from typing import Generic, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from midrc_ml.datasets.studies import StudyDataset
 
 T = TypeVar("T")
 _END = object()
@@ -62,3 +67,34 @@ class Ahead(Generic[T]):
                 continue
             return True
         return False
+
+
+def fetched(dataset: StudyDataset, rows: Sequence[np.ndarray], *, num_workers: int, pin: bool) -> Iterator[Any]:
+    """The batches of these rows, made here, or by `num_workers` processes, which are started at once.
+
+    Processes help only where an item costs much, with a `transform`: gathering is at the speed of memory.
+    """
+    if not num_workers:
+        return (dataset.batch(some, pin=pin) for some in rows)
+    loader = DataLoader(
+        _Whole(dataset),
+        batch_sampler=[list(some) for some in rows],
+        num_workers=num_workers,
+        collate_fn=_as_it_is,
+        pin_memory=pin,
+    )
+    return iter(loader)
+
+
+class _Whole(Dataset[Any]):
+    """The dataset by whole batches, which need no collation."""
+
+    def __init__(self, dataset: StudyDataset) -> None:
+        self._dataset = dataset
+
+    def __getitems__(self, rows: list[int]) -> dict[str, Any]:
+        return self._dataset.batch(rows)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

@@ -20,7 +20,7 @@ from midrc_ml.cohorts.selection import NOT_REPORTED
 from midrc_ml.errors import InputError, check_kinds, check_least
 from midrc_ml.evaluation.intervals import Interval, Metric, PatientDraws, bootstrap_intervals, value_of
 from midrc_ml.evaluation.metrics import youden_threshold
-from midrc_ml.predictions import GROUP_COLUMNS, checked_predictions
+from midrc_ml.predictions import GROUP_COLUMNS, checked_predictions, class_names, truth_and_score
 
 Row = dict[str, Any]
 EVALUATED_PARTS = ("validation", "test")
@@ -81,14 +81,26 @@ class Results:
 
 
 def evaluate_predictions(
-    predictions: pd.DataFrame, metrics: Mapping[str, Metric], *, kind: str, evaluation: Evaluation, fairness: Fairness
+    predictions: pd.DataFrame,
+    metrics: Mapping[str, Metric],
+    *,
+    kind: str,
+    classes: Sequence[str] = (),
+    evaluation: Evaluation,
+    fairness: Fairness,
 ) -> Results:
     """Every metric of the task on the validation and test parts, overall and by group, with intervals.
 
     The threshold of sensitivity and specificity comes from the validation part and stands as a row of its own.
+    kind, classes: of the task. `n_positive` is the number of positives or of events, {class: number}, or None.
+
+    Raises:
+        InputError: predictions that are not of the task's form.
     """
     table = checked_predictions(predictions)
-    threshold = _threshold(table, evaluation) if kind == "binary" else None
+    asked = _Asked(kind, tuple(classes or class_names(table)))
+    asked.arrays(table)
+    threshold = _threshold(table, evaluation) if kind == "binary" else math.nan
     bound = {name: _with_threshold(metric, threshold) for name, metric in metrics.items()}
     overall: list[Row] = []
     groups: list[Row] = []
@@ -98,27 +110,51 @@ def evaluate_predictions(
             continue
         draws = PatientDraws.of(studies["patient_id"], num_draws=evaluation.num_draws, seed=evaluation.seed)
         everyone = np.ones(len(studies), dtype=bool)
-        overall += [{"part": part, **row} for row in _rows(studies, everyone, bound, draws, kind, evaluation)]
+        overall += [{"part": part, **row} for row in _rows(studies, everyone, bound, draws, asked, evaluation)]
         for column in fairness.columns:
             values = studies[column].astype(object).fillna(NOT_REPORTED).astype(str)
             for value in sorted(values.unique()):
                 rows = (values == value).to_numpy()
                 group = {"column": column, "value": value}
-                found = _rows(studies, rows, bound, draws, kind, evaluation, least=fairness.min_group_size)
+                found = _rows(studies, rows, bound, draws, asked, evaluation, least=fairness.min_group_size)
                 groups += [{"part": part, "group": group, **row} for row in found]
-    if threshold is not None:
+    if kind == "binary":
         why = "no threshold: validation needs both classes" if math.isnan(threshold) else "a setting, not an estimate"
-        overall.append(
-            _row(
-                "threshold",
-                threshold,
-                Interval(None, None, why),
-                table[table["part"] == "validation"],
-                kind,
-            )
-            | {"part": "validation", "method": f"{evaluation.threshold} on validation"}
-        )
+        row = _row("threshold", threshold, Interval(None, None, why), table[table["part"] == "validation"], asked)
+        overall.append(row | {"part": "validation", "method": f"{evaluation.threshold} on validation"})
     return Results(metrics=overall, groups=groups)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the task is: the arrays of its metrics, and what is counted beside them."""
+
+    kind: str
+    classes: tuple[str, ...]
+
+    def arrays(self, studies: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        return truth_and_score(studies, kind=self.kind, classes=self.classes)
+
+    def num_positive(self, studies: pd.DataFrame) -> int | dict[str, int] | None:
+        if self.kind in ("binary", "time_to_event"):
+            return int((studies["y_true"] == 1).sum())
+        if self.kind == "multiclass":
+            return {name: int((studies["y_true"] == place).sum()) for place, name in enumerate(self.classes)}
+        return None
+
+    def why_not(self, studies: pd.DataFrame) -> str:
+        """Why a metric has no value for these studies."""
+        found, count = self.num_positive(studies), len(studies)
+        if isinstance(found, dict):
+            absent = [name for name, number in found.items() if not number]
+            if absent:
+                return f"no study of class {', '.join(absent)} among {count}"
+        elif self.kind == "time_to_event":
+            return f"no event among {count} studies" if not found else f"no pair to compare among {count} studies"
+        elif studies["y_true"].nunique() < 2:
+            binary = f"one class only: {found} of {count} studies are positive"
+            return binary if self.kind == "binary" else f"all {count} studies have the same label"
+        return f"not defined for these {count} studies"
 
 
 def _rows(
@@ -126,7 +162,7 @@ def _rows(
     rows: np.ndarray,
     metrics: Mapping[str, Metric],
     draws: PatientDraws,
-    kind: str,
+    asked: _Asked,
     evaluation: Evaluation,
     *,
     least: int = 0,
@@ -134,18 +170,18 @@ def _rows(
     chosen = studies[rows]
     if len(chosen) < least:
         reason = f"{len(chosen)} studies, fewer than {least}"
-        return [_row(name, math.nan, Interval(None, None, reason), chosen, kind) for name in metrics]
-    y_true, y_score = studies["y_true"].to_numpy(), studies["y_score"].to_numpy()
+        return [_row(name, math.nan, Interval(None, None, reason), chosen, asked) for name in metrics]
+    y_true, y_score = asked.arrays(studies)
     values = {name: value_of(metric, y_true[rows], y_score[rows]) for name, metric in metrics.items()}
     known = {name: metric for name, metric in metrics.items() if not math.isnan(values[name])}
     intervals = bootstrap_intervals(known, y_true, y_score, draws, rows=rows, confidence=evaluation.confidence)
     method = f"percentile bootstrap of patients, {evaluation.num_draws} draws, {evaluation.confidence:.0%}"
-    nothing = Interval(None, None, _why_not(chosen, kind))
-    return [_row(name, value, intervals.get(name, nothing), chosen, kind, method) for name, value in values.items()]
+    nothing = Interval(None, None, asked.why_not(chosen))
+    return [_row(name, value, intervals.get(name, nothing), chosen, asked, method) for name, value in values.items()]
 
 
 def _row(
-    name: str, value: float, interval: Interval, studies: pd.DataFrame, kind: str, method: str | None = None
+    name: str, value: float, interval: Interval, studies: pd.DataFrame, asked: _Asked, method: str | None = None
 ) -> Row:
     return {
         "metric": name,
@@ -153,16 +189,10 @@ def _row(
         "low": interval.low,
         "high": interval.high,
         "n": len(studies),
-        "n_positive": int((studies["y_true"] == 1).sum()) if kind == "binary" else None,
+        "n_positive": asked.num_positive(studies),
         "method": method if interval.low is not None else None,
         "reason": interval.reason,
     }
-
-
-def _why_not(studies: pd.DataFrame, kind: str) -> str:
-    if kind == "binary" and studies["y_true"].nunique() < 2:
-        return f"one class only: {int((studies['y_true'] == 1).sum())} of {len(studies)} studies are positive"
-    return f"not defined for these {len(studies)} studies"
 
 
 def _threshold(table: pd.DataFrame, evaluation: Evaluation) -> float:
@@ -172,7 +202,7 @@ def _threshold(table: pd.DataFrame, evaluation: Evaluation) -> float:
     return youden_threshold(validation["y_true"], validation["y_score"])
 
 
-def _with_threshold(metric: Metric, threshold: float | None) -> Metric:
+def _with_threshold(metric: Metric, threshold: float) -> Metric:
     # Hydra's partial hides the function's `over_draws` and checks its target again at each of thousands of calls.
     if isinstance(metric, functools.partial):
         metric = functools.partial(metric.func, *metric.args, **metric.keywords)

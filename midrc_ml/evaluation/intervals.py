@@ -80,7 +80,9 @@ def scored_draws(
     if getattr(getattr(metric, "func", metric), "over_draws", False):
         return np.atleast_1d(np.asarray(metric(y_true, y_score, sample_weight=weights), dtype=np.float64))
     repeats = weights.astype(np.int64)
-    return np.array([value_of(metric, np.repeat(y_true, times), np.repeat(y_score, times)) for times in repeats])
+    return np.array(
+        [value_of(metric, np.repeat(y_true, times, axis=0), np.repeat(y_score, times, axis=0)) for times in repeats]
+    )
 
 
 def value_of(metric: Metric, y_true: NDArray[np.float64], y_score: NDArray[np.float64]) -> float:
@@ -100,7 +102,9 @@ def _interval(drawn: NDArray[np.float64], confidence: float) -> Interval:
             f"{undefined} of {len(drawn)} bootstrap draws have no value: too few patients, or too few of one class",
         )
     if np.nanmin(drawn) == np.nanmax(drawn):  # a bootstrap at the edge of its range knows nothing of its error
-        return Interval(None, None, f"all {len(drawn)} bootstrap draws give the same value: too few patients")
+        return Interval(
+            None, None, f"all {len(drawn)} bootstrap draws give the same value: too few patients, or one score for all"
+        )
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(drawn, [tail, 1 - tail])
     return Interval(float(low), float(high))

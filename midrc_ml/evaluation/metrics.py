@@ -1,9 +1,9 @@
-"""Metrics as plain functions of (y_true, y_score).
+"""Metrics as plain functions of (y_true, y_score): for binary tasks, and for those of numbers (ordinal, regression).
 
 Direction is in the name: `*_loss` and `*_error`, and `mae` and `mae_sd`, are better low; everything else
 better high. y_true and y_score: (study,). sample_weight: (study,) or (draw, study); the result is a float or
 (draw,), so that one call scores all draws of a bootstrap. A result of NaN = cannot be estimated (one class,
-no study); NaN in y_true or y_score is refused.
+no study); NaN in y_true or y_score is refused. Multiclass: `classes.py`; time-to-event: `survival.py`.
 """
 
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from midrc_ml.evaluation.weighted import Array, mean, middle_ranks, numbers, ratio, varies, weights_of
+
 LOWER_IS_BETTER_ENDINGS = ("_loss", "_error", "mae", "mae_sd")
-Array = NDArray[np.float64]
 Metric = Any  # a function (y_true, y_score, *, sample_weight) -> float or (draw,)
 
 
@@ -33,7 +34,7 @@ def auroc(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | N
     positive, negative = _by_score(y_true, y_score, sample_weight)
     below = np.cumsum(negative, axis=-1) - negative
     wins = (positive * (below + 0.5 * negative)).sum(axis=-1)
-    return _ratio(wins, positive.sum(axis=-1) * negative.sum(axis=-1))
+    return ratio(wins, positive.sum(axis=-1) * negative.sum(axis=-1))
 
 
 @over_draws
@@ -44,14 +45,14 @@ def auprc(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | N
     found = np.cumsum(positive, axis=-1)
     called = found + np.cumsum(negative, axis=-1)
     precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
-    return _ratio((positive * precision).sum(axis=-1), found[..., -1] if found.shape[-1] else found.sum(axis=-1))
+    return ratio((positive * precision).sum(axis=-1), found[..., -1] if found.shape[-1] else found.sum(axis=-1))
 
 
 @over_draws
 def brier_loss(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
     """Mean squared difference between the predicted probability and what happened."""
     truth, score = _binary(y_true, y_score)
-    return _mean((score - truth) ** 2, sample_weight)
+    return mean((score - truth) ** 2, sample_weight)
 
 
 @over_draws
@@ -75,19 +76,59 @@ def specificity(
 @over_draws
 def mae(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
     """Mean absolute difference, in the label's unit."""
-    truth, score = _numbers(y_true, y_score)
-    return _mean(np.abs(score - truth), sample_weight)
+    truth, score = numbers(y_true, y_score)
+    return mean(np.abs(score - truth), sample_weight)
 
 
 @over_draws
 def mae_sd(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
     """Sample standard deviation of the absolute difference: what stands behind the +/- of a published MAE."""
-    truth, score = _numbers(y_true, y_score)
-    error, weight = np.abs(score - truth), _weights(truth, sample_weight)
+    truth, score = numbers(y_true, y_score)
+    error, weight = np.abs(score - truth), weights_of(truth, sample_weight)
     total = weight.sum(axis=-1)
-    mean = _ratio((weight * error).sum(axis=-1), total)
-    squares = (weight * (error - np.expand_dims(mean, -1)) ** 2).sum(axis=-1)
-    return np.sqrt(_ratio(squares, np.maximum(total - 1, 0)))
+    average = ratio((weight * error).sum(axis=-1), total)
+    squares = (weight * (error - np.expand_dims(average, -1)) ** 2).sum(axis=-1)
+    return np.sqrt(ratio(squares, np.maximum(total - 1, 0)))
+
+
+@over_draws
+def r2(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
+    """Share of the label's variance that is explained: 1 = all, below 0 = worse than the mean label for every study."""
+    truth, score = numbers(y_true, y_score)
+    weight = weights_of(truth, sample_weight)
+    average = ratio((weight * truth).sum(axis=-1), weight.sum(axis=-1))
+    left = (weight * (score - truth) ** 2).sum(axis=-1)
+    return 1 - ratio(left, varies(truth, weight) * (weight * (truth - np.expand_dims(average, -1)) ** 2).sum(axis=-1))
+
+
+@over_draws
+def spearman(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
+    """Spearman's correlation: that of the ranks, equal values sharing the middle of theirs."""
+    truth, score = numbers(y_true, y_score)
+    weight = weights_of(truth, sample_weight)
+    both_vary = varies(truth, weight) & varies(score, weight)
+    offsets = []
+    for values in (truth, score):
+        ranks = middle_ranks(values, weight)
+        offsets.append(ranks - np.expand_dims(ratio((weight * ranks).sum(axis=-1), weight.sum(axis=-1)), -1))
+    squares = [(weight * offset**2).sum(axis=-1) for offset in offsets]
+    return ratio((weight * offsets[0] * offsets[1]).sum(axis=-1), both_vary * np.sqrt(squares[0] * squares[1]))
+
+
+@over_draws
+def qwk(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
+    """Quadratic weighted kappa of label and score: 1 = equal, 0 = as far apart as by chance; NaN for equal labels.
+
+    Both are rounded to whole numbers, halves up. A level that no study has still counts in the distance between those
+    around it, and a score beyond the labels is not moved to the nearest. Source: Cohen, Psychol Bull 1968;70:213.
+    """
+    truth, score = (np.floor(values + 0.5) for values in numbers(y_true, y_score))
+    weight = weights_of(truth, sample_weight)
+    seen = (weight * (truth - score) ** 2).sum(axis=-1) * weight.sum(axis=-1)
+    # Of every label with every score, whosoever they are: sums of whole numbers, which are exact.
+    squares = (weight * (truth**2 + score**2)).sum(axis=-1) * weight.sum(axis=-1)
+    by_chance = squares - 2 * (weight * truth).sum(axis=-1) * (weight * score).sum(axis=-1)
+    return 1 - ratio(seen, varies(truth, weight) * by_chance)
 
 
 def youden_threshold(y_true: ArrayLike, y_score: ArrayLike) -> float:
@@ -95,56 +136,30 @@ def youden_threshold(y_true: ArrayLike, y_score: ArrayLike) -> float:
 
     Source: Youden, Cancer 1950;3:32. Among equal thresholds the highest is taken.
     """
-    candidates = np.unique(_floats(y_score))[::-1]
+    candidates = np.unique(np.asarray(y_score, dtype=np.float64))[::-1]
     sums = [sensitivity(y_true, y_score, threshold=t) + specificity(y_true, y_score, threshold=t) for t in candidates]
     return float(candidates[int(np.argmax(sums))]) if len(sums) and not np.isnan(sums).any() else float("nan")
 
 
-def _floats(values: ArrayLike) -> Array:
-    return np.asarray(values, dtype=np.float64)
-
-
-def _numbers(y_true: ArrayLike, y_score: ArrayLike) -> tuple[Array, Array]:
-    truth, score = _floats(y_true), _floats(y_score)
-    if np.isnan(truth).any() or np.isnan(score).any():
-        raise ValueError("y_true and y_score must not hold NaN: leave out what has no label or no score, and count it")
-    return truth, score
-
-
 def _binary(y_true: ArrayLike, y_score: ArrayLike) -> tuple[Array, Array]:
-    truth, score = _numbers(y_true, y_score)
+    truth, score = numbers(y_true, y_score)
     if not np.isin(truth, (0, 1)).all():
         raise ValueError("y_true must be 0 or 1 for this metric")
     return truth, score
 
 
-def _weights(y_true: ArrayLike, sample_weight: ArrayLike | None) -> Array:
-    return np.ones(np.shape(y_true)) if sample_weight is None else _floats(sample_weight)
-
-
 def _share_of(members: Array, called: NDArray[np.bool_], threshold: float, sample_weight: ArrayLike | None) -> Any:
     """Share of `members` (1 or 0 a study) that are `called`; NaN where there is no threshold."""
-    weight = _weights(members, sample_weight)
-    return _ratio(
+    weight = weights_of(members, sample_weight)
+    return ratio(
         (weight * (members * called)).sum(axis=-1), (weight * members).sum(axis=-1) * (not np.isnan(threshold))
     )
-
-
-def _mean(values: Array, sample_weight: ArrayLike | None) -> Any:
-    weight = _weights(values, sample_weight)
-    return _ratio((weight * values).sum(axis=-1), weight.sum(axis=-1))
-
-
-def _ratio(above: Any, below: Any) -> Any:
-    """Above / below; NaN where below is 0."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(np.asarray(below) > 0, np.asarray(above) / below, np.nan)[()]
 
 
 def _by_score(y_true: ArrayLike, y_score: ArrayLike, sample_weight: ArrayLike | None) -> tuple[Array, Array]:
     """Weight of the positives and of the negatives at each distinct score, lowest score first."""
     truth, score = _binary(y_true, y_score)
-    weight = _weights(truth, sample_weight)
+    weight = weights_of(truth, sample_weight)
     if not len(truth):
         return weight[..., :0], weight[..., :0]
     order = np.argsort(score, kind="stable")

@@ -42,6 +42,9 @@ class ImageRecipe(Protocol):
     @property
     def record_shape(self) -> tuple[int, ...]: ...  # noqa: D102
 
+    @property
+    def input_shape(self) -> tuple[int, ...]: ...  # noqa: D102
+
     def read(self, members: Iterator[Member]) -> Record: ...  # noqa: D102
 
 

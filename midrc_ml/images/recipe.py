@@ -4,14 +4,16 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
 
 from midrc_ml.errors import InputError, check_kinds
 from midrc_ml.images.files import ImageError, Member
-from midrc_ml.images.radiograph import Film, Radiograph, open_film
+
+if TYPE_CHECKING:  # decoding needs pydicom; a run whose images are in the cache decodes nothing
+    from midrc_ml.images.radiograph import Film, Radiograph
 
 CODE_VERSION = 4  # add 1 whenever the same recipe would give other values: old records are then not read
 PERCENTILES = (1.0, 99.0)
@@ -89,6 +91,8 @@ class Recipe:
         Raises:
             ImageError: no film that can be used; the reason is that of the first.
         """
+        from midrc_ml.images.radiograph import open_film
+
         best: tuple[Film, Radiograph] | None = None
         reasons: list[str] = []
         count = 0
@@ -112,7 +116,7 @@ class Recipe:
             left_out=count - 1,
         )
 
-    def apply(self, radiograph: Radiograph) -> np.ndarray:
+    def apply(self, radiograph: "Radiograph") -> np.ndarray:
         """uint8 (row, column) of `size` x `size`.
 
         Raises:
@@ -141,3 +145,7 @@ class Recipe:
         if not high > low:
             raise ImageError("a film without contrast: every pixel has the same value")
         return np.clip((small - low) * (255 / (high - low)) + 0.5, 0, 255).astype(np.uint8)
+
+
+def no_images() -> None:
+    """`images=none`: a run that reads no pixel."""

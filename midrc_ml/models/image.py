@@ -1,6 +1,5 @@
 """Networks that read one image."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from midrc_ml.errors import InputError
@@ -28,35 +27,3 @@ def densenet121(*, num_outputs: int, spatial_dims: int = 2, in_channels: int = 1
     return DenseNet121(
         spatial_dims=spatial_dims, in_channels=in_channels, out_channels=num_outputs, dropout_prob=dropout
     )
-
-
-def check_contract(network: "nn.Module", *, num_outputs: int, shape: Sequence[int]) -> None:
-    """Refuse a network that does not turn a batch of images into `num_outputs` logits each.
-
-    shape: of an image, (channel, row, column) or (channel, slice, row, column).
-
-    Raises:
-        InputError: it cannot take the images, or gives something else.
-    """
-    import torch
-
-    network.eval()
-    device = next(network.parameters()).device
-    given = (2, *shape)
-    try:
-        with torch.inference_mode():
-            output = network(torch.zeros(given, device=device))
-    except torch.OutOfMemoryError:  # also a RuntimeError, but not the network's fault
-        raise
-    except (RuntimeError, ValueError, AssertionError) as error:  # what torch and model libraries raise for a shape
-        words = " ".join(str(error).split())
-        channels = f"{shape[0]} channel{'s' if shape[0] > 1 else ''}"
-        raise InputError(
-            f"model: it cannot take images {given}, which are of {channels} and {' x '.join(map(str, shape[1:]))} "
-            f"{'voxels' if len(shape) > 3 else 'pixels'} ({words}); give a model of such images, or other images"
-        ) from error
-    if tuple(output.shape) != (2, num_outputs):
-        raise InputError(
-            f"model: for images {given} it gives an output of shape {tuple(output.shape)}; "
-            f"a model must give (2, {num_outputs}) logits"
-        )

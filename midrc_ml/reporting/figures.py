@@ -1,4 +1,4 @@
-"""Figures of a run, as PNG files. They name nobody; in a small part a step of the ROC curve may be one study."""
+"""Figures of a run, as PNG files. They name nobody; in a small part a step of a curve, or a cell, may be one study."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+from matplotlib.ticker import MaxNLocator
+
+from midrc_ml.evaluation.metrics import auroc
+from midrc_ml.evaluation.survival import kaplan_meier, num_at_risk, risk_thirds
 
 BLUE, GREY, RED = "#1f5fa8", "#5c6670", "#b3362b"
+THIRDS = ("low", "middle", "high")
 _DPI = 110
 _NUM_BINS = 8
 _SITES_DRAWN = 4
@@ -79,16 +84,92 @@ def learning_curves(history: Sequence[Mapping[str, Any]], monitor: str, path: Pa
 
 def roc_curve_figure(y_true: np.ndarray, y_score: np.ndarray, caption: str, path: Path) -> None:
     """The ROC curve of one part."""
+    figure, axes = _roc_axes(caption)
+    axes.plot(*_roc_points(y_true, y_score), color=BLUE)
+    _save(figure, path)
+
+
+def class_roc_figure(y_true: np.ndarray, y_score: np.ndarray, classes: Sequence[str], caption: str, path: Path) -> None:
+    """The ROC curve of each class against all others. y_true: positions in `classes`; y_score: (study, class)."""
+    figure, axes = _roc_axes(caption)
+    for place, name in enumerate(classes):
+        truth = (y_true == place).astype(float)
+        area = auroc(truth, y_score[:, place])
+        said = "not estimable" if np.isnan(area) else f"{area:.3f}"
+        false_rate, true_rate = _roc_points(truth, y_score[:, place])
+        axes.plot(false_rate, true_rate, label=f"{name}: {said} (n={truth.sum():.0f})")
+    axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1), title="auroc against the rest")
+    _save(figure, path)
+
+
+def _roc_axes(caption: str) -> tuple[Figure, Axes]:
+    figure, axes = plt.subplots(figsize=(3.9, 3.7), dpi=_DPI)
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
+    axes.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(0, 1), ylim=(0, 1.005), aspect="equal")
+    axes.set_title(caption, fontsize=9)
+    return figure, axes
+
+
+def _roc_points(y_true: np.ndarray, y_score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """1 - specificity and sensitivity at every threshold, from the highest down."""
     order = np.argsort(-y_score, kind="stable")
     last_of_ties = np.r_[np.diff(y_score[order]) != 0, True]
     true_rate = np.r_[0, np.cumsum(y_true[order])[last_of_ties] / max(1, y_true.sum())]
     false_rate = np.r_[0, np.cumsum(1 - y_true[order])[last_of_ties] / max(1, (1 - y_true).sum())]
-    figure, axes = plt.subplots(figsize=(3.9, 3.7), dpi=_DPI)
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
-    axes.plot(false_rate, true_rate, color=BLUE)
-    axes.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(0, 1), ylim=(0, 1.005), aspect="equal")
+    return false_rate, true_rate
+
+
+def confusion_figure(counts: np.ndarray, classes: Sequence[str], path: Path) -> None:
+    """Counts of studies (true class, called class); a cell's shade is its share of the true class."""
+    share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    size = 1.9 + 0.62 * len(classes)
+    figure, axes = plt.subplots(figsize=(size, size), dpi=_DPI)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        color = "white" if share[row, column] > 0.6 else "black"
+        axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color=color)
+    places = range(len(classes))
+    axes.set_xticks(places, classes, fontsize=8, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(places, classes, fontsize=8)
+    axes.set(xlabel="called (the most probable class)", ylabel="true class")
+    axes.set_title("studies; shade: share of the true class", fontsize=9)
+    _save(figure, path)
+
+
+def survival_figure(y_true: np.ndarray, y_score: np.ndarray, caption: str, path: Path) -> None:
+    """Kaplan-Meier curves of the thirds of the risk, a tick where a study is censored, and the numbers at risk.
+
+    y_true: (study, 2), event and days. y_score: (study,), a risk.
+    """
+    third, longest = risk_thirds(y_score), max(1.0, y_true[:, 1].max(initial=0))
+    figure, axes = plt.subplots(figsize=(4.6, 3.2), dpi=_DPI)
+    ticks = np.array([tick for tick in MaxNLocator(6, integer=True).tick_values(0, longest) if 0 <= tick <= longest])
+    _under(axes, 0, 0, "studies at risk, by third of the predicted risk", GREY, align="left")
+    for place, (name, color) in enumerate(zip(THIRDS, (BLUE, GREY, RED), strict=True)):
+        event, time = y_true[third == place].T
+        days, free = kaplan_meier(y_true[third == place])
+        share = np.r_[1, free]
+        axes.step(np.r_[0, days, time.max(initial=0)], np.r_[share, share[-1]], where="post", color=color)
+        censored = np.unique(time[event == 0])
+        axes.plot(censored, share[np.searchsorted(days, censored, side="right")], "|", color=color, markersize=5)
+        _under(axes, 0, place + 1, f"{name}, {event.sum():,.0f} events", color, shift=-22, align="right")
+        for tick, count in zip(ticks, num_at_risk(time, ticks), strict=True):
+            _under(axes, tick, place + 1, f"{count:,}", color)
+    axes.set_xticks(ticks)
+    axes.set(xlabel="days", ylabel="share free of the event", xlim=(0, longest * 1.02), ylim=(0, 1.03))
     axes.set_title(caption, fontsize=9)
     _save(figure, path)
+
+
+def _under(
+    axes: Axes, day: float, line: int, words: str, color: str, *, shift: float = 0, align: str = "center"
+) -> None:
+    """Words in a line below the axes, at a day, moved by `shift` points."""
+    place = axes.get_xaxis_transform()
+    axes.annotate(
+        words, (day, 0), (shift, -46 - 13 * line), xycoords=place, textcoords="offset points",
+        color=color, fontsize=8, ha=align, va="center", annotation_clip=False,
+    )  # fmt: skip
 
 
 def calibration_figure(y_true: np.ndarray, y_score: np.ndarray, label: str, path: Path) -> None:

@@ -2,28 +2,35 @@
 
 import base64
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from midrc_ml.evaluation.classes import confusion_matrix
 from midrc_ml.evaluation.evaluate import Row
+from midrc_ml.evaluation.survival import kaplan_meier, risk_thirds
+from midrc_ml.predictions import class_names, truth_and_score
 from midrc_ml.reporting import figures
 from midrc_ml.splits.manifest import PARTS
 
-_HEADER = ("metric", "value", "interval", "n", "positive")
+_HEADER = ("metric", "value", "interval", "n")
 FIGURE_FOLDER = "figures"
+Lines = Callable[[Sequence[tuple[str, ...]]], str]  # a table with its header first, as text
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """Everything that a report says.
 
-    primary: the metric of the headline and of the group figure. studies: those analysed, with part and label.
+    primary: the metric of the headline and of the group figure. studies: those analysed, with part, label, and
+    `time` of a time_to_event task.
     """
 
     task_name: str
@@ -47,24 +54,18 @@ class Report:
     def write(self, folder: Path) -> list[Path]:
         """Write the figures, `report.html` and `report.md`; the paths written."""
         place = folder / FIGURE_FOLDER
-        test = self.predictions[self.predictions["part"] == "test"]
-        y_true, y_score = test["y_true"].to_numpy(), test["y_score"].to_numpy()
         test_rows = [row for row in self.metrics if row["part"] == "test"]
         overall = next(row for row in test_rows if row["metric"] == self.primary)
         group_rows = [row for row in self.groups if row["part"] == "test" and row["metric"] == self.primary]
         figures.flow_diagram(self.flow, place / "flow.png")
         figures.learning_curves(self.history, self.monitor, place / "learning.png")
-        if self.kind == "binary":
-            figures.roc_curve_figure(y_true, y_score, interval_text(overall), place / "performance.png")
-        figures.calibration_figure(
-            y_true, y_score, "risk" if self.kind == "binary" else self.unit, place / "calibration.png"
-        )
+        detail = self._draw_performance(interval_text(overall), place)
         if group_rows:
             figures.group_figure(group_rows, overall, place / "groups.png")
         pictures = {path.stem: base64.b64encode(path.read_bytes()).decode() for path in sorted(place.glob("*.png"))}
-        said = self._context(test_rows, group_rows, overall) | {"figures": pictures}
+        said = self._context(test_rows, group_rows, overall) | {"figures": pictures, "detail": detail}
         written = sorted(place.glob("*.png"))
-        for name, table in (("report.html", _html_table), ("report.md", _markdown_table)):
+        for name, lines in (("report.html", _html_table), ("report.md", _markdown_table)):
             environment = Environment(
                 loader=FileSystemLoader(Path(__file__).parent),
                 autoescape=name.endswith(".html"),
@@ -72,10 +73,51 @@ class Report:
                 trim_blocks=True,
                 keep_trailing_newline=True,
             )
-            text = environment.get_template(f"{name}.j2").render(**said, table=table)
+            table = partial(_metric_table, lines, (*_HEADER, self._counted))
+            text = environment.get_template(f"{name}.j2").render(**said, table=table, plain_table=lines)
             (folder / name).write_text(text, encoding="utf-8")
             written.append(folder / name)
         return written
+
+    def _part_facts(self, part: object) -> dict[str, object]:
+        rows = self.studies[self.studies["part"] == part]
+        label, positive = rows["label"], int((rows["label"] == 1).sum())
+        if self.kind == "binary":
+            said = f"{positive} positive"
+        elif self.kind == "time_to_event":
+            said = f"{positive} events; followed for {rows['time'].median():g} days in the median"
+        elif self.kind == "multiclass":
+            classes = class_names(self.predictions)
+            said = ", ".join(f"{name} {int((label == place).sum())}" for place, name in enumerate(classes))
+        else:
+            said = f"median {label.median():g}"
+        return {"part": part, "patients": rows["patient_id"].nunique(), "studies": len(rows), "label": said}
+
+    @property
+    def _counted(self) -> str:
+        """What `n_positive` counts in this kind of task."""
+        return {"multiclass": " / ".join(class_names(self.predictions)), "time_to_event": "events"}.get(
+            self.kind, "positive"
+        )
+
+    def _draw_performance(self, caption: str, place: Path) -> list[tuple[str, ...]]:
+        """Draw what this kind of task has of the test part; what its picture counts, as a table with a header."""
+        test = self.predictions[self.predictions["part"] == "test"]
+        y_true, y_score = truth_and_score(test, kind=self.kind)
+        if self.kind == "multiclass":
+            classes, counts = class_names(test), confusion_matrix(y_true, y_score)
+            figures.class_roc_figure(y_true, y_score, classes, caption, place / "performance.png")
+            figures.confusion_figure(counts, classes, place / "confusion.png")
+            rows = [(name, *map(str, row)) for name, row in zip(classes, counts, strict=True)]
+            return [("true class", *(f"called {name}" for name in classes)), *rows]
+        if self.kind == "time_to_event":
+            figures.survival_figure(y_true, y_score, caption, place / "performance.png")
+            return _thirds(y_true, y_score)
+        if self.kind == "binary":
+            figures.roc_curve_figure(y_true, y_score, caption, place / "performance.png")
+        unit = "risk" if self.kind == "binary" else self.unit
+        figures.calibration_figure(y_true, y_score, unit, place / "calibration.png")
+        return []
 
     def _context(self, test_rows: list[Row], group_rows: list[Row], overall: Row) -> dict[str, Any]:
         marked = " (synthetic)" if self.synthetic else ""
@@ -99,7 +141,7 @@ class Report:
             "audit": self.audit,
             "steps": steps,
             "notes": self.flow["notes"],
-            "parts": [_part_facts(part, self.studies[self.studies["part"] == part], self.kind) for part in PARTS],
+            "parts": [self._part_facts(part) for part in PARTS],
             "min_group_size": self.min_group_size,
             "facts": self.facts,
         }
@@ -115,26 +157,41 @@ def interval_text(row: Row) -> str:
     return f"{row['metric']} {row['value']:.3f}{between}"
 
 
-def _part_facts(part: object, rows: pd.DataFrame, kind: str) -> dict[str, object]:
-    label = f"{int(rows['label'].sum())} positive" if kind == "binary" else f"median {rows['label'].median():g}"
-    return {"part": part, "patients": rows["patient_id"].nunique(), "studies": len(rows), "label": label}
+def _thirds(y_true: np.ndarray, y_score: np.ndarray) -> list[tuple[str, ...]]:
+    """The thirds of the risk: how many studies and events, and when half of them had the event."""
+    lines: list[tuple[str, ...]] = [("third of the risk", "studies", "events", "half had the event by day")]
+    third = risk_thirds(y_score)
+    for place, name in enumerate(figures.THIRDS):
+        chosen = y_true[third == place]
+        days, free = kaplan_meier(chosen)
+        half = days[free <= 0.5]
+        by_day = f"{half[0]:g}" if len(half) else "not reached"
+        lines.append((name, str(len(chosen)), f"{chosen[:, 0].sum():.0f}", by_day))
+    return lines
+
+
+def _metric_table(lines: Lines, header: tuple[str, ...], rows: Sequence[Row]) -> str:
+    return lines([header, *map(_cells, rows)])
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     name = f"{row['group']['column']}: {row['group']['value']}" if "group" in row else row["metric"]
     value = "not estimable" if row["value"] is None else f"{row['value']:.3f}"
     between = row["reason"] or "-" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
-    return name, value, between, str(row["n"]), "-" if row["n_positive"] is None else str(row["n_positive"])
+    counted = row["n_positive"]
+    by_class = " / ".join(map(str, counted.values())) if isinstance(counted, Mapping) else counted
+    return name, value, between, str(row["n"]), "-" if by_class is None else str(by_class)
 
 
-def _markdown_table(rows: Sequence[Row]) -> str:
-    lines = [_HEADER, ("---",) * len(_HEADER), *map(_cells, rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def _markdown_table(lines: Sequence[tuple[str, ...]]) -> str:
+    header, *rows = lines
+    return "\n".join("| " + " | ".join(line) + " |" for line in (header, ("---",) * len(header), *rows))
 
 
-def _html_table(rows: Sequence[Row]) -> Markup:
-    lines = [("th", _HEADER), *(("td", _cells(row)) for row in rows)]
+def _html_table(lines: Sequence[tuple[str, ...]]) -> Markup:
+    tags = ["th", *["td"] * (len(lines) - 1)]
     body = "".join(
-        "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>" for tag, cells in lines
+        "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+        for tag, cells in zip(tags, lines, strict=True)
     )
     return Markup(f"<table>{body}</table>")

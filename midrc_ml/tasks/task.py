@@ -15,8 +15,6 @@ from midrc_ml.tasks.site_guard import ConstantSite, constant_sites
 LabelRule = Callable[[Tables, pd.DataFrame], pd.DataFrame]
 Kind = Literal["binary", "multiclass", "ordinal", "regression", "time_to_event"]
 KINDS: tuple[str, ...] = get_args(Kind)
-# Kinds that a network can be trained for and that metrics exist for.
-TRAINABLE = ("binary", "ordinal", "regression")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +25,8 @@ class Task:
     number, in `unit`); `time_to_event` (label 1 = the event was seen, 0 = censored, with a column `time` in days).
     needs: tables and event kinds without which the question cannot be answered. Where `studies` is not among
     them, a cohort without studies is asked case by case.
-    metrics: {name: function (y_true, y_score) -> float}.
+    metrics: {name: function (y_true, y_score) -> float}, the headline first. Arrays are (study,), but y_score of
+    `multiclass` is (study, class) and y_true of `time_to_event` is (study, 2): event and time.
     """
 
     name: str
@@ -45,13 +44,15 @@ class Task:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise InputError(f"task {self.name}: kind is {self.kind!r}; it must be one of {', '.join(KINDS)}")
-        if self.kind in TRAINABLE and not self.metrics:
+        if not self.metrics:
             raise InputError(f"task {self.name}: metrics is {self.metrics!r}; name at least one, the headline first")
         if (self.kind == "multiclass") != (len(self.classes) > 1):
             raise InputError(
                 f"task {self.name}: kind is {self.kind} and classes is {list(self.classes)}; "
                 f"a multiclass task names its classes, at least two, and no other task does"
             )
+        if len(set(self.classes)) < len(self.classes):
+            raise InputError(f"task {self.name}: classes is {list(self.classes)}; each class is named once")
 
     @property
     def definition(self) -> dict[str, object]:
@@ -75,18 +76,6 @@ class Task:
     def settings(self) -> dict[str, object]:
         """The settings of the label rule, as in the YAML."""
         return dict(getattr(self.label, "keywords", {}))
-
-    def check_trainable(self) -> None:
-        """Refuse a task that no network can be trained for.
-
-        Raises:
-            InputError: naming what can be done with it.
-        """
-        if self.kind not in TRAINABLE:
-            raise InputError(
-                f"task={self.name} is of kind {self.kind}: models are trained for {', '.join(TRAINABLE)} tasks; "
-                f"`python -m midrc_ml.describe task={self.name}` shows its labels and splits"
-            )
 
     def labelled_studies(self, tables: Tables, flow: CohortFlow, *, image_files: ImageFiles = "needed") -> pd.DataFrame:
         """The studies that have a label, one row each; every other study is counted in `flow` with its reason.

@@ -101,6 +101,7 @@ class MlflowTracking:
                 "validation/monitor": epoch["monitor"],
                 "lr": epoch["lr"],
                 "train/images_per_second": epoch["images_per_second"],
+                "train/step_ms": epoch["step_ms"],
                 "train/data_wait": epoch["data_wait"],
                 "train/memory_gb": epoch["memory_gb"],
             }
@@ -109,7 +110,11 @@ class MlflowTracking:
             self._client.log_batch(self.run_id, metrics=metrics)
 
     def finish(
-        self, metrics: Sequence[Mapping[str, Any]], artifacts: Sequence[Path], network: object, shape: Sequence[int]
+        self,
+        metrics: Sequence[Mapping[str, Any]],
+        artifacts: Sequence[Path],
+        network: object,
+        shapes: Sequence[Sequence[int]],
     ) -> None:
         """Log final metrics with their bounds, files and the model, and close the run.
 
@@ -134,7 +139,7 @@ class MlflowTracking:
         for path in artifacts:
             self._client.log_artifact(self.run_id, str(path), "figures" if path.suffix == ".png" else None)
         if self.log_model and "model" not in known.tags:
-            self._save_model(network, shape)
+            self._save_model(network, shapes)
             self._client.set_tag(self.run_id, "model", "stored")
         self._client.set_terminated(self.run_id, "FINISHED")
 
@@ -160,7 +165,7 @@ class MlflowTracking:
         tags = {"mlflow.experimentKind": "custom_model_development"}
         return str(self._client.create_experiment(name, artifact_location=place, tags=tags))
 
-    def _save_model(self, network: Any, shape: Sequence[int]) -> None:
+    def _save_model(self, network: Any, shapes: Sequence[Sequence[int]]) -> None:
         """The network with its signature; its input example is zeros: no pixel of a patient is stored."""
         import mlflow
         import numpy as np
@@ -168,17 +173,20 @@ class MlflowTracking:
         from mlflow.models import infer_signature
 
         network = network.cpu().eval().to(memory_format=torch.contiguous_format)
-        example = np.zeros((1, *shape), np.float32)
+        examples = [np.zeros((1, *shape), np.float32) for shape in shapes]
         with torch.inference_mode():
-            output = network(torch.from_numpy(example)).numpy()
+            output = network(*map(torch.from_numpy, examples)).numpy()
+        signature = infer_signature(examples[0], output)
+        if len(examples) > 1:  # MLflow can call networks of one input only; the signature still says what it takes
+            signature = infer_signature(dict(zip(("image", "table"), examples, strict=True)), output)
         mlflow.set_tracking_uri(self._store())
         with mlflow.start_run(run_id=self.run_id), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             stored = mlflow.pytorch.log_model(
                 network,
                 name="model",
-                signature=infer_signature(example, output),
-                input_example=example,
+                signature=signature,
+                input_example=examples[0] if len(examples) == 1 else None,
                 pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", "monai", "mlflow"],
                 serialization_format="pickle",
             )

@@ -33,9 +33,13 @@ class RunTracker(Protocol):
         """Log the epochs so far; those logged before are not logged twice."""
 
     def finish(
-        self, metrics: Sequence[Mapping[str, Any]], artifacts: Sequence[Path], network: object, shape: Sequence[int]
+        self,
+        metrics: Sequence[Mapping[str, Any]],
+        artifacts: Sequence[Path],
+        network: object,
+        shapes: Sequence[Sequence[int]],
     ) -> None:
-        """Log final metrics, files and the model, and close the run."""
+        """Log final metrics, files and the model, and close the run. shapes: of the inputs of one study."""
 
     def fail(self, reason: str) -> None:
         """Close the run as failed."""
@@ -56,7 +60,11 @@ class NoTracking:
         """Nothing."""
 
     def finish(
-        self, metrics: Sequence[Mapping[str, Any]], artifacts: Sequence[Path], network: object, shape: Sequence[int]
+        self,
+        metrics: Sequence[Mapping[str, Any]],
+        artifacts: Sequence[Path],
+        network: object,
+        shapes: Sequence[Sequence[int]],
     ) -> None:
         """Nothing."""
 

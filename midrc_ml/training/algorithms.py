@@ -1,6 +1,6 @@
 """What training minimises: the mean over studies, over groups, or the loss of the worst group."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +12,7 @@ from midrc_ml.errors import InputError, check_kinds, check_least
 if TYPE_CHECKING:  # made when the config is read: a bad setting should be told before torch is imported
     import torch
 
+Total = Callable[["torch.Tensor"], "torch.Tensor"]
 _CHOICES = (*GROUP_COLUMNS, "label")
 _NOT_REPORTED = "Not Reported"
 _MOST_GROUPS = 100  # a continuous label, or an id, would make one of each study
@@ -25,8 +26,11 @@ class Session(Protocol):
     def order(self, generator: "torch.Generator") -> "torch.Tensor":
         """The studies of an epoch, by row, as many as there are."""
 
-    def loss(self, losses: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
-        """From the loss of each study of a batch what is minimised, times the number of studies."""
+    def loss(self, losses: "torch.Tensor", rows: "torch.Tensor", total: "Total") -> "torch.Tensor":
+        """From the loss of each study of a batch what is minimised, times the number of studies.
+
+        Of several ranks each has some of the batch, and gives its part of the sum. total: sums over ranks.
+        """
 
     def state(self) -> dict[str, "torch.Tensor"]:
         """What a resumed run has to know."""
@@ -109,7 +113,7 @@ class _Plain:
 
         return torch.randperm(self._count, generator=generator)
 
-    def loss(self, losses: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
+    def loss(self, losses: "torch.Tensor", rows: "torch.Tensor", total: "Total") -> "torch.Tensor":
         return losses.sum()
 
     def state(self) -> dict[str, "torch.Tensor"]:
@@ -145,16 +149,17 @@ class _Robust(_ByGroup):
         self._of_row = self._of_row.to(device)
         self._share = torch.full((len(self.groups),), 1 / len(self.groups), device=device)
 
-    def loss(self, losses: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
+    def loss(self, losses: "torch.Tensor", rows: "torch.Tensor", total: "Total") -> "torch.Tensor":
         import torch
 
         group = self._of_row[rows.to(self._of_row.device)]
         sums = torch.zeros_like(self._share).index_add(0, group, losses)
         counts = torch.zeros_like(self._share).index_add(0, group, torch.ones_like(losses))
-        means = sums / counts.clamp_min(1)  # 0 where the batch has none of a group: its weight stays
-        raised = self._share * torch.exp(self._step_size * means.detach())
+        counts = total(counts)
+        each = counts.clamp_min(1)  # where the batch has none of a group, its mean is 0 and its weight stays
+        raised = self._share * torch.exp(self._step_size * total(sums) / each)
         self._share = raised / raised.sum()
-        return (self._share * means).sum() * len(losses)
+        return (self._share * sums / each).sum() * counts.sum()
 
     def state(self) -> dict[str, "torch.Tensor"]:
         return {"share": self._share}

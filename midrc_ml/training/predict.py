@@ -1,15 +1,36 @@
 """From a network and a dataset to scores."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
 
 from midrc_ml.datasets.augmentation import Augmentation
-from midrc_ml.datasets.studies import StudyDataset, batches
+from midrc_ml.datasets.studies import StudyDataset
 from midrc_ml.training.losses import Target
+from midrc_ml.training.ranks import Ranks
+
+ONE_PROCESS = Ranks()
 
 
-def network_input(
+def network_inputs(
+    batch: Mapping[str, Any],
+    device: torch.device,
+    augmentation: Augmentation | None = None,
+    draws: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, ...]:
+    """What a network is called with for a batch of a `StudyDataset`: its images, its table, or both, on the device."""
+    inputs = []
+    if "image" in batch:
+        inputs.append(image_input(batch["image"], device, augmentation, draws))
+    if "tabular" in batch:
+        inputs.append(batch["tabular"].to(device, non_blocking=True))
+    return tuple(inputs)
+
+
+def image_input(
     images: torch.Tensor,
     device: torch.device,
     augmentation: Augmentation | None = None,
@@ -45,13 +66,23 @@ def scores(
     batch_size: int,
     device: torch.device,
     dtype: torch.dtype | None,
+    ranks: Ranks = ONE_PROCESS,
 ) -> tuple[np.ndarray, float]:
-    """The score of every study, float64 (study,), in the dataset's order; and the mean loss."""
+    """The score of every study, float64 (study,) or (study, class), in the dataset's order; and the mean loss.
+
+    Of several ranks each takes some of the batches, which are the same as for one process.
+    """
     network.eval()
+    starts = range(0, len(dataset), batch_size)[ranks.rank :: ranks.world]
     parts, loss = [], torch.zeros((), dtype=torch.float64, device=device)
-    for batch in batches(dataset, batch_size):
+    for start in starts:
+        batch = dataset.batch(np.arange(start, min(start + batch_size, len(dataset))), pin=device.type == "cuda")
         with torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
-            output = network(network_input(batch["image"], device))
-        loss += target.losses(output, batch["label"].to(device)).double().sum()
+            output = network(*network_inputs(batch, device))
+        loss += target.losses(output, batch["label"].to(device, non_blocking=True)).double().sum()
         parts.append(target.score(output))
-    return torch.cat(parts).cpu().numpy(), float(loss) / len(dataset)
+    by_rank = ranks.gather([part.cpu().numpy() for part in parts])
+    in_order = [
+        by_rank[number % ranks.world][number // ranks.world] for number in range(-(-len(dataset) // batch_size))
+    ]
+    return np.concatenate(in_order), float(ranks.total(loss)) / len(dataset)

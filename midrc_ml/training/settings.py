@@ -2,13 +2,17 @@
 
 import inspect
 import math
+import os
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from midrc_ml.errors import InputError, check_kinds, check_least
 from midrc_ml.processes import num_cores
+from midrc_ml.training.losses import LOSSES
+from midrc_ml.training.ranks import Ranks
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +23,8 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 PRECISIONS = get_args(Precision)
 Schedule = Literal["cosine", "linear", "constant"]
 SCHEDULES = get_args(Schedule)
+ClassWeight = Literal["none", "balanced"]
+CLASS_WEIGHTS = get_args(ClassWeight)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +36,10 @@ class Training:
     step of a moving average of the weights, which is then what is validated, kept and used; 0 = none. patience: epochs
     without a better `monitor` after which training stops; 0 = never. monitor: `loss` of the validation part, or a
     metric of the task; whether high or low is better follows from its name. clip_norm: largest norm of the gradient;
-    0 = not clipped.
+    0 = not clipped. loss: of the task's kind (`losses.LOSSES`); auto = the first of them. class_weight: balanced =
+    every class weighs as much in sum; drawing them equally often is `algorithm=balanced`. transform: of MONAI, on the
+    item of each training study by itself (image uint8 0..255, which has to keep its shape and range), before
+    `augmentation`.
     """
 
     epochs: int = 30
@@ -44,6 +53,9 @@ class Training:
     accumulate: int = 1
     ema: float = 0.0
     schedule: Schedule = "cosine"
+    loss: str = "auto"
+    class_weight: ClassWeight = "none"
+    transform: Callable[..., Any] | None = None
     augmentation: "Augmentation | None" = None
 
     def __post_init__(self) -> None:
@@ -54,6 +66,17 @@ class Training:
             raise InputError(f"training.ema is {self.ema!r}; it must be below 1 (0.999 is usual)")
         if self.schedule not in SCHEDULES:
             raise InputError(f"training.schedule is {self.schedule!r}; it must be one of {', '.join(SCHEDULES)}")
+        if self.class_weight not in CLASS_WEIGHTS:
+            raise InputError(
+                f"training.class_weight is {self.class_weight!r}; it must be one of {', '.join(CLASS_WEIGHTS)}"
+            )
+        losses = dict.fromkeys(name for names in LOSSES.values() for name in names)
+        if self.loss not in ("auto", *losses):
+            raise InputError(f"training.loss is {self.loss!r}; it must be auto or one of {', '.join(losses)}")
+        if self.transform is not None and not callable(self.transform):
+            raise InputError(
+                f"training.transform is {self.transform!r}; give null, or a `_target_` such as monai.transforms.Compose"
+            )
         if not 0 < self.lr < math.inf:
             raise InputError(f"training.lr is {self.lr!r}; it must be above 0")
         if self.augmentation is not None and not hasattr(self.augmentation, "apply"):  # a class of one's own is welcome
@@ -65,19 +88,28 @@ class Compute:
     """What a run computes on.
 
     device: auto | cpu | cuda | cuda:N. precision: of the forward pass; auto = the fastest that the device
-    computes natively. num_processes: for decoding; num_threads: for torch; None = all cores. ray: the address of a
-    Ray cluster that decodes instead (auto, HOST:PORT, local); it has to see the files under the same names.
+    computes natively. num_processes: for decoding; num_threads: for torch; None = all cores. num_workers: processes
+    that make the batches; 0 = a thread, which is enough but for training.transform. ray: the address of a Ray cluster
+    that decodes instead (auto, HOST:PORT, local); it has to see the files under the same names.
+    compile: the network by torch.compile: seconds to minutes at first, then faster steps on a GPU. deterministic: only
+    algorithms that give the same bits again, on a GPU too. resident: all images live on the device; None = on a GPU,
+    where they fit. profile: write what the first steps spend their time on into the run's folder.
     """
 
     device: str = "auto"
     precision: Precision = "auto"
     num_processes: int | None = None
     num_threads: int | None = None
+    num_workers: int = 0
+    compile: bool = False
+    deterministic: bool = False
+    resident: bool | None = None
+    profile: bool = False
     ray: str | None = None
 
     def __post_init__(self) -> None:
         check_kinds(self, "compute")
-        check_least(self, "compute", num_processes=1, num_threads=1)
+        check_least(self, "compute", num_processes=1, num_threads=1, num_workers=0)
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise InputError(f"compute.device is {self.device!r}; it must be auto, cpu, cuda or cuda:N")
         if self.precision not in PRECISIONS:
@@ -87,11 +119,11 @@ class Compute:
         """How many processes may run side by side."""
         return self.num_processes or num_cores()
 
-    def torch_device(self) -> "torch.device":
-        """The device.
+    def torch_device(self, ranks: Ranks = Ranks()) -> "torch.device":  # noqa: B008 - frozen
+        """The device of this rank.
 
         Raises:
-            InputError: a GPU was asked for and none is there.
+            InputError: a GPU was asked for and none is there, or fewer than processes.
         """
         import torch
 
@@ -100,7 +132,39 @@ class Compute:
                 f"compute.device is {self.device}, but torch finds no GPU here; use compute.device=cpu or auto"
             )
         name = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        return torch.device(name)
+        if ranks.world == 1 or name == "cpu":
+            return torch.device(name)
+        if name != "cuda":
+            raise InputError(
+                f"compute.device is {name}, but each process of torchrun takes a GPU of its own; give cuda"
+            )
+        if ranks.local_rank >= torch.cuda.device_count():
+            raise InputError(
+                f"torchrun started more processes here than the {torch.cuda.device_count()} GPUs that torch finds; "
+                f"give --nproc-per-node={torch.cuda.device_count()}, or compute.device=cpu"
+            )
+        return torch.device("cuda", ranks.local_rank)
+
+    def prepared_device(self, ranks: Ranks) -> "torch.device":
+        """The device, with what these settings say of torch done.
+
+        Raises:
+            InputError: as `torch_device`; or compilation was asked for and no compiler is there.
+        """
+        import torch
+
+        device = self.torch_device(ranks)
+        if self.num_threads:
+            torch.set_num_threads(self.num_threads)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+            torch.backends.cudnn.benchmark = not self.deterministic
+        if self.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS refuses
+            torch.use_deterministic_algorithms(True)
+        if self.compile and device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+            raise InputError("compute.compile is true, but no C++ compiler is here; install g++, or leave it out")
+        return device
 
     def autocast_dtype(self, device: "torch.device") -> "torch.dtype | None":
         """The type of the forward pass under autocast; None = float32 without autocast."""

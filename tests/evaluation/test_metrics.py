@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 from sklearn import metrics as sklearn_metrics
 
 from midrc_ml.evaluation.metrics import (
@@ -14,7 +15,10 @@ from midrc_ml.evaluation.metrics import (
     lower_is_better,
     mae,
     mae_sd,
+    qwk,
+    r2,
     sensitivity,
+    spearman,
     specificity,
     youden_threshold,
 )
@@ -34,10 +38,12 @@ BINARY = {
     "sensitivity": at_half(sensitivity),
     "specificity": at_half(specificity),
 }
-ALL = {**BINARY, "mae": mae, "mae_sd": mae_sd}
+ORDERED = {"r2": r2, "spearman": spearman, "qwk": qwk}
+ALL = {**BINARY, "mae": mae, "mae_sd": mae_sd, **ORDERED}
 
 every_metric = pytest.mark.parametrize("metric", ALL.values(), ids=ALL)
 binary_metric = pytest.mark.parametrize("metric", BINARY.values(), ids=BINARY)
+ordered_metric = pytest.mark.parametrize("metric", ORDERED.values(), ids=ORDERED)
 
 
 def table_with_ties(seed: int, count: int = 200) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +98,53 @@ def test_mae_and_its_sd_by_hand() -> None:
     )
 
 
+def test_r2_by_hand() -> None:
+    # Around the mean 2: squares 4 + 1 + 9 = 14; left over: 1 + 0 + 4.
+    assert r2([0, 1, 5], [1, 1, 3]) == pytest.approx(1 - 5 / 14)
+    assert r2([0, 1, 5], [2, 2, 2]) == 0
+    assert r2([0, 1, 5], [5, 1, 0]) == pytest.approx(1 - 50 / 14)
+
+
+def test_spearman_by_hand() -> None:
+    # Ranks 1, 2, 3, 4 and 1, 3, 2, 4: 1 - 6 * (1 + 1) / (4 * 15).
+    assert spearman([0, 2, 5, 9], [0.1, 0.7, 0.2, 50]) == pytest.approx(0.8)
+    assert spearman([0, 2, 5], [9, 4, 1]) == pytest.approx(-1)
+
+
+def test_qwk_by_hand() -> None:
+    # Squares of label - score: 0 + 1 + 1 + 0, mean 1/2; of all 16 pairs of a label with a score: 0 1 1 9, 1 0 0 4,
+    # 4 1 1 1, 9 4 4 0, mean 40/16.
+    assert qwk([0, 1, 2, 3], [0, 1 + 1e-9, 1, 3]) == pytest.approx(1 - (1 / 4) / (40 / 16))
+
+
+def test_qwk_rounds_score_and_label_to_the_nearest_level_halves_up() -> None:
+    scores = [0.49, 0.5, 1.5, 2.49, -0.5]
+    assert qwk([0, 1, 2, 2, 0], scores) == 1
+    assert qwk(scores, [0, 1, 2, 2, 0]) == 1
+
+
+def test_qwk_does_not_move_a_score_beyond_the_labels_to_the_nearest_of_them() -> None:
+    near, far = qwk([0, 1, 2], [0, 1, 3]), qwk([0, 1, 2], [0, 1, 8])
+    assert far < near < 1
+
+
 # Edges.
+
+
+@ordered_metric
+def test_of_labels_that_are_all_equal_nothing_is_explained(metric: Callable) -> None:
+    assert math.isnan(metric([3, 3, 3], [3, 3, 3]))
+    assert math.isnan(metric([0.3, 0.3, 0.3], [1, 2, 3]))
+    assert math.isnan(metric([3], [3]))
+    # Also where the weights leave one label of several, whatever rounding makes of their sums.
+    assert math.isnan(metric([0.1, 0.1, 0.7], [1, 2, 3], sample_weight=[0.1, 0.2, 0]))
+
+
+def test_a_score_that_is_always_the_same_has_no_rank_correlation_and_explains_nothing() -> None:
+    truth, score = [0, 1, 2], [1.1, 1.1, 1.1]
+    assert math.isnan(spearman(truth, score))
+    assert qwk(truth, score) == 0
+    assert r2(truth, score) < 0
 
 
 @pytest.mark.parametrize("truth", [[0, 0, 0], [1, 1, 1]])
@@ -179,7 +231,7 @@ def test_a_result_is_a_plain_number(metric: Callable) -> None:
 
 def test_direction_is_in_the_name() -> None:
     assert all(lower_is_better(name) for name in ("loss", "brier_loss", "calibration_error", "mae", "mae_sd"))
-    assert not any(lower_is_better(name) for name in ("auroc", "auprc", "sensitivity", "specificity"))
+    assert not any(lower_is_better(name) for name in ("auroc", "auprc", "sensitivity", "specificity", *ORDERED))
 
 
 # Against scikit-learn and numpy.
@@ -217,6 +269,35 @@ def test_mae_and_its_sd_equal_scikit_learns_and_numpys(seed: int) -> None:
     truth, score = rng.random(60) * 8, rng.random(60) * 8
     assert mae(truth, score) == pytest.approx(sklearn_metrics.mean_absolute_error(truth, score), abs=1e-12)
     assert mae_sd(truth, score) == pytest.approx(np.std(np.abs(truth - score), ddof=1), abs=1e-12)
+
+
+def labels_and_scores(seed: int, count: int = 90) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of 0 to 8 and scores in steps of a quarter, both with many ties."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 9, count).astype(float)
+    return truth, np.round(4 * (0.6 * truth + rng.normal(1, 1.5, count))) / 4
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_r2_and_spearman_equal_scikit_learns_and_scipys(seed: int) -> None:
+    truth, score = labels_and_scores(seed)
+    weight = np.random.default_rng(seed).random(len(truth))
+    assert r2(truth, score) == pytest.approx(sklearn_metrics.r2_score(truth, score), abs=1e-12)
+    expected = sklearn_metrics.r2_score(truth, score, sample_weight=weight)
+    assert r2(truth, score, sample_weight=weight) == pytest.approx(expected, abs=1e-12)
+    assert spearman(truth, score) == pytest.approx(spearmanr(truth, score).statistic, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("weighted", [False, True])
+def test_qwk_equals_scikit_learns_over_the_levels_of_the_scale(seed: int, weighted: bool) -> None:
+    truth, score = labels_and_scores(seed)
+    truth[truth == 5] = 4  # a level that no label has
+    weight = np.random.default_rng(seed).random(len(truth)) if weighted else None
+    expected = sklearn_metrics.cohen_kappa_score(
+        truth, np.floor(score + 0.5), weights="quadratic", labels=np.arange(-9, 20), sample_weight=weight
+    )
+    assert qwk(truth, score, sample_weight=weight) == pytest.approx(expected, abs=1e-12)
 
 
 # The threshold.

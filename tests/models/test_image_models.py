@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from midrc_ml.errors import InputError
-from midrc_ml.models.image import check_contract, densenet121
+from midrc_ml.models.contract import check_contract
+from midrc_ml.models.image import densenet121
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,7 @@ def network() -> nn.Module:
 
 
 def test_densenet121_keeps_the_contract(network: nn.Module) -> None:
-    check_contract(network, num_outputs=3, shape=(1, 32, 32))
+    check_contract(network, num_outputs=3, shapes=[(1, 32, 32)])
 
 
 def test_densenet121_gives_one_logit_per_output_and_image(network: nn.Module) -> None:
@@ -36,15 +37,15 @@ def test_densenet121_has_the_published_number_of_weights() -> None:
 
 def test_a_wrong_number_of_outputs_is_refused_in_one_sentence(network: nn.Module) -> None:
     with pytest.raises(InputError) as caught:
-        check_contract(network, num_outputs=1, shape=(1, 32, 32))
+        check_contract(network, num_outputs=1, shapes=[(1, 32, 32)])
     assert str(caught.value) == (
-        "model: for images (2, 1, 32, 32) it gives an output of shape (2, 3); a model must give (2, 1) logits"
+        "model: for (2, 1, 32, 32) it gives an output of shape (2, 3); a model must give (2, 1) logits"
     )
 
 
 def test_a_network_that_returns_maps_is_refused() -> None:
     with pytest.raises(InputError, match=r"output of shape \(2, 1, 32, 32\)"):
-        check_contract(nn.Conv2d(1, 1, 1), num_outputs=1, shape=(1, 32, 32))
+        check_contract(nn.Conv2d(1, 1, 1), num_outputs=1, shapes=[(1, 32, 32)])
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_a_network_of_other_images_is_told_which_ones_it_gets(made: Callable[[],
     with pytest.raises(
         InputError, match=r"images \(2, 1, 32, 32\), which are of 1 channel and 32 x 32 pixels \("
     ) as caught:
-        check_contract(made(), num_outputs=1, shape=(1, 32, 32))
+        check_contract(made(), num_outputs=1, shapes=[(1, 32, 32)])
     assert "\n" not in str(caught.value)
 
 
@@ -84,15 +85,15 @@ def test_memory_that_runs_out_is_not_blamed_on_the_network() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(torch.OutOfMemoryError):
-        check_contract(Large(1, 1), num_outputs=1, shape=(1, 32, 32))
+        check_contract(Large(1, 1), num_outputs=1, shapes=[(1, 32, 32)])
 
 
 def test_a_network_for_volumes_takes_volumes_and_no_films() -> None:
     network = densenet121(num_outputs=2, spatial_dims=3)
-    check_contract(network, num_outputs=2, shape=(1, 32, 32, 32))
+    check_contract(network, num_outputs=2, shapes=[(1, 32, 32, 32)])
     with pytest.raises(
         InputError, match=r"cannot take images \(2, 1, 32, 32\), which are of 1 channel and 32 x 32 pixels"
     ):
-        check_contract(network, num_outputs=2, shape=(1, 32, 32))
+        check_contract(network, num_outputs=2, shapes=[(1, 32, 32)])
     with pytest.raises(InputError, match=r"model.spatial_dims is 4; it must be 2 \(films\) or 3 \(volumes\)"):
         densenet121(num_outputs=1, spatial_dims=4)

@@ -2,84 +2,14 @@
 
 import base64
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
-import numpy as np
-import pandas as pd
 import pytest
+from invented_run import cells, small_report
 
-from midrc_ml.audits.leakage import patient_leakage
-from midrc_ml.cohorts.flow import CohortFlow, reason_where
-from midrc_ml.evaluation.evaluate import Evaluation, Fairness, evaluate_predictions
-from midrc_ml.evaluation.metrics import auroc, brier_loss, mae, mae_sd, sensitivity, specificity
-from midrc_ml.predictions import GROUP_COLUMNS
 from midrc_ml.reporting.report import Report, interval_text
-
-METRICS = {
-    "binary": {"auroc": auroc, "brier_loss": brier_loss, "sensitivity": sensitivity, "specificity": specificity},
-    "regression": {"mae": mae, "mae_sd": mae_sd},
-}
-NUM_STUDIES = 240
-
-
-def studies(kind: str) -> pd.DataFrame:
-    rng = np.random.default_rng(0)
-    label = (rng.random(NUM_STUDIES) < 0.4).astype(float) if kind == "binary" else rng.random(NUM_STUDIES) * 8
-    part = np.repeat(["train", "validation", "test"], NUM_STUDIES // 3)
-    table = pd.DataFrame(
-        {
-            "patient_id": [f"PATIENT-{number // 2:04d}" for number in range(NUM_STUDIES)],
-            "case_id": [f"CASE-{number // 2:04d}" for number in range(NUM_STUDIES)],
-            "study_id": [f"STUDY-{number:04d}" for number in range(NUM_STUDIES)],
-            "part": part,
-            "label": label,
-        }
-    )
-    table = table.assign(**dict.fromkeys(GROUP_COLUMNS, "Not Reported"))
-    return table.assign(sex=rng.choice(["Female", "Male"], NUM_STUDIES), site=rng.choice(["A", "B"], NUM_STUDIES))
-
-
-def small_report(*, kind: str = "binary", synthetic: bool = True, **changes: object) -> Report:
-    table = studies(kind)
-    table.loc[NUM_STUDIES - 5 :, "sex"] = "Not Reported"  # five studies of the test part: too few for a value
-    flow = CohortFlow(origin="invented cohort of a test", notes=["one note on the cohort"])
-    rows = flow.step("label known", table, reason_where(table.index < 12, "a stay still open", table.index))
-    flow.count_labels(rows, kind="binary")
-    rng = np.random.default_rng(1)
-    predictions = table[table["part"] != "train"].assign(y_true=lambda rows: rows["label"])
-    noise = rng.random(len(predictions))
-    predictions["y_score"] = 0.3 * predictions["y_true"] + 0.7 * noise
-    results = evaluate_predictions(
-        predictions,
-        METRICS[kind],
-        kind=kind,
-        evaluation=Evaluation(num_draws=100),
-        fairness=Fairness(columns=["sex"]),
-    )
-    settings: dict = {
-        "task_name": "icu",
-        "question": "Who goes to intensive care?",
-        "kind": kind,
-        "unit": "points",
-        "origin": flow.origin,
-        "synthetic": synthetic,
-        "primary": next(iter(METRICS[kind])),
-        "metrics": results.metrics,
-        "groups": results.groups,
-        "predictions": predictions,
-        "studies": table[["patient_id", "case_id", "study_id", "part", "label"]],
-        "flow": flow.as_dict(),
-        "audit": [patient_leakage(table).as_dict()],
-        "history": [
-            {"epoch": epoch, "train_loss": 1 / epoch, "validation_loss": 1.2 / epoch, "best_epoch": min(epoch, 2)}
-            for epoch in (1, 2, 3)
-        ],
-        "monitor": "loss",
-        "min_group_size": 10,
-        "facts": {"split SHA-256": "0123abcd", "seed": 0},
-    }
-    return Report(**settings | changes)
 
 
 def write(report: Report, folder: Path) -> dict[str, str]:
@@ -102,15 +32,6 @@ def folder(report: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def texts(folder: Path) -> dict[str, str]:
     return {name: (folder / f"report.{name}").read_text(encoding="utf-8") for name in ("html", "md")}
-
-
-def cells(texts: dict[str, str], form: str) -> list[list[str]]:
-    """Every table row of a report, cell by cell."""
-    if form == "html":
-        rows = re.findall(r"<tr>(.*?)</tr>", texts["html"], re.DOTALL)
-        return [re.findall(r"<t[dh]>(.*?)</t[dh]>", row, re.DOTALL) for row in rows]
-    lines = [line for line in texts["md"].splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 both_forms = pytest.mark.parametrize("form", ["html", "md"])
@@ -142,12 +63,11 @@ def test_the_headline_is_the_first_metric_of_the_test_part(report: Report, texts
     assert words in texts[form]
 
 
-@both_forms
-def test_the_confidence_of_the_intervals_is_the_one_that_was_used(tmp_path: Path, form: str) -> None:
-    metrics = [row | {"method": "percentile bootstrap of patients, 100 draws, 90%"} for row in small_report().metrics]
-    text = write(small_report(metrics=metrics), tmp_path)[form]
-    assert "100 draws, 90%" in text
-    assert not re.search(r"\b95 ?%", text)
+def test_the_confidence_of_the_intervals_is_the_one_that_was_used(report: Report, tmp_path: Path) -> None:
+    metrics = [row | {"method": "percentile bootstrap of patients, 100 draws, 90%"} for row in report.metrics]
+    for text in write(replace(report, metrics=metrics), tmp_path).values():
+        assert "100 draws, 90%" in text
+        assert not re.search(r"\b95 ?%", text)
 
 
 def test_groups_stand_in_markdown_and_a_small_one_says_why_it_has_no_value(
@@ -195,9 +115,9 @@ def test_synthetic_data_are_called_so_at_the_top_and_beside_the_number(texts: di
     assert texts[form].index("Synthetic data.") < texts[form].index("auroc")
 
 
-@both_forms
-def test_real_data_are_not_called_synthetic(tmp_path: Path, form: str) -> None:
-    assert "synthetic" not in write(small_report(synthetic=False), tmp_path)[form].lower()
+def test_real_data_are_not_called_synthetic(report: Report, tmp_path: Path) -> None:
+    for text in write(replace(report, synthetic=False), tmp_path).values():
+        assert "synthetic" not in text.lower()
 
 
 def test_every_figure_is_written_is_a_picture_and_stands_in_the_page(
@@ -229,21 +149,19 @@ def test_a_regression_report_has_no_roc_curve_and_no_positives(tmp_path: Path) -
     assert "median" in texts["md"]
 
 
-def test_a_headline_that_cannot_be_estimated_says_why_and_shows_no_number(tmp_path: Path) -> None:
-    report = small_report()
+def test_a_headline_that_cannot_be_estimated_says_why_and_shows_no_number(report: Report, tmp_path: Path) -> None:
     unknown = {"value": None, "low": None, "high": None, "method": None, "reason": "one class only: 0 of 80"}
     metrics = [row | unknown if (row["part"], row["metric"]) == ("test", "auroc") else row for row in report.metrics]
-    texts = write(small_report(metrics=metrics), tmp_path)
+    texts = write(replace(report, metrics=metrics), tmp_path)
     for text in texts.values():
         assert "auroc not estimable (one class only: 0 of 80)" in text
         assert not re.search(r"\bnan\b|\bNone\b", text)
 
 
-def test_words_from_the_data_cannot_become_markup(tmp_path: Path) -> None:
+def test_words_from_the_data_cannot_become_markup(report: Report, tmp_path: Path) -> None:
     nasty = "<script>alert(1)</script>"
-    report = small_report()
     groups = [row | {"group": {"column": "sex", "value": nasty}} for row in report.groups]
-    texts = write(small_report(groups=groups, origin=nasty, facts={"model": nasty}), tmp_path)
+    texts = write(replace(report, groups=groups, origin=nasty, facts={"model": nasty}), tmp_path)
     assert nasty not in texts["html"]
     assert "&lt;script&gt;" in texts["html"]
 

@@ -18,7 +18,7 @@ import torch
 from midrc_ml.datasets.augmentation import Augmentation
 from midrc_ml.images.cache import CachedImages
 from midrc_ml.images.shards import SHARD_RECORDS, open_shards
-from midrc_ml.training.predict import network_input
+from midrc_ml.training.predict import image_input
 
 BATCH = 32
 
@@ -61,7 +61,7 @@ def augmented(images: CachedImages, order: np.ndarray, setting: Augmentation, dr
     for start in range(0, len(order), BATCH):
         rows = order[start : start + BATCH]
         batch = torch.from_numpy(images.gather(rows)).unsqueeze(1)
-        network_input(batch, torch.device("cpu"), setting, draws[rows])
+        image_input(batch, torch.device("cpu"), setting, draws[rows])
     return len(order)
 
 

@@ -11,7 +11,7 @@ from midrc_ml.errors import InputError
 from midrc_ml.evaluation.metrics import auroc
 from midrc_ml.tasks.flags import flag
 from midrc_ml.tasks.outcomes import event_within_horizon
-from midrc_ml.tasks.task import Task
+from midrc_ml.tasks.task import KINDS, Task
 
 
 def icu_task(**settings) -> Task:
@@ -201,16 +201,15 @@ def test_a_kind_that_does_not_exist_is_refused() -> None:
 
 
 @pytest.mark.parametrize("metrics", [None, {}])
-def test_a_task_without_metrics_is_refused(metrics: dict | None) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_task_of_any_kind_without_metrics_is_refused(kind: str, metrics: dict | None) -> None:
     with pytest.raises(InputError, match=f"task icu: metrics is {metrics}; name at least one, the headline first"):
-        icu_task(metrics=metrics)
+        icu_task(kind=kind, metrics=metrics, classes=["a", "b"] if kind == "multiclass" else [])
 
 
-def test_a_kind_without_a_loss_is_described_but_not_trained() -> None:
-    task = icu_task(kind="time_to_event", metrics={})
-    with pytest.raises(InputError, match=r"task=icu is of kind time_to_event: models are trained for binary, ordinal"):
-        task.check_trainable()
-    icu_task().check_trainable()
+def test_a_class_that_is_named_twice_is_refused() -> None:
+    with pytest.raises(InputError, match=r"classes is \['mild', 'severe', 'mild'\]; each class is named once"):
+        icu_task(kind="multiclass", classes=["mild", "severe", "mild"])
 
 
 @pytest.mark.parametrize(("kind", "classes"), [("multiclass", ["one"]), ("binary", ["a", "b"])])
@@ -225,7 +224,7 @@ def test_the_time_of_a_time_to_event_task_stands_beside_its_label() -> None:
 
     cases = pd.DataFrame({"case_id": ["c"], "patient_id": ["c"]})
     tables = tables_of(cases, pd.DataFrame({"study_id": ["s"], "case_id": ["c"], "day": [3.0]}))
-    task = icu_task(kind="time_to_event", label=rule, needs=["cases"], metrics={})
+    task = icu_task(kind="time_to_event", label=rule, needs=["cases"])
     assert task.labelled_studies(tables, CohortFlow(origin="test"))["time"].tolist() == [5.0]
 
 

@@ -8,7 +8,9 @@ import torch
 
 from midrc_ml.errors import InputError
 from midrc_ml.training.algorithms import Balanced, Erm, GroupDro
+from midrc_ml.training.ranks import Ranks
 
+ALONE = Ranks().total
 CPU = torch.device("cpu")
 
 
@@ -25,7 +27,7 @@ def draw(seed: int = 0) -> torch.Generator:
 def test_erm_shows_every_study_once_and_sums_their_losses() -> None:
     session = Erm().begin(studies(), CPU)
     assert sorted(session.order(draw()).tolist()) == list(range(40))
-    assert session.loss(torch.tensor([1.0, 2.5]), torch.tensor([3, 4])).item() == 3.5
+    assert session.loss(torch.tensor([1.0, 2.5]), torch.tensor([3, 4]), ALONE).item() == 3.5
     assert session.state() == {}
 
 
@@ -56,7 +58,7 @@ def test_the_same_seed_draws_the_same_order() -> None:
 def test_the_weights_of_the_groups_are_those_of_algorithm_1_by_hand() -> None:
     session = GroupDro(by=["sex"], step_size=0.5).begin(studies(), CPU)
     # A batch of two F (losses 1 and 3: mean 2) and one M (loss 4); none whose sex was not reported.
-    loss = session.loss(torch.tensor([1.0, 3.0, 4.0]), torch.tensor([0, 1, 30]))
+    loss = session.loss(torch.tensor([1.0, 3.0, 4.0]), torch.tensor([0, 1, 30]), ALONE)
     raised = [math.exp(0.5 * 2), math.exp(0.5 * 4), 1.0]
     share = [weight / sum(raised) for weight in raised]
     assert session.state()["share"].tolist() == pytest.approx(share, rel=1e-6)
@@ -66,14 +68,14 @@ def test_the_weights_of_the_groups_are_those_of_algorithm_1_by_hand() -> None:
 def test_a_group_that_goes_on_losing_takes_nearly_all_the_weight() -> None:
     session = GroupDro(by=["sex"], step_size=0.5).begin(studies(), CPU)
     for _ in range(40):
-        session.loss(torch.tensor([0.1, 2.0, 0.1]), torch.tensor([0, 30, 38]))
+        session.loss(torch.tensor([0.1, 2.0, 0.1]), torch.tensor([0, 30, 38]), ALONE)
     assert session.state()["share"][1] > 0.99
 
 
 def test_the_gradient_flows_through_the_losses_and_not_through_the_weights() -> None:
     session = GroupDro(by=["sex"], step_size=0.5).begin(studies(), CPU)
     losses = torch.tensor([1.0, 3.0, 4.0], requires_grad=True)
-    session.loss(losses, torch.tensor([0, 1, 30])).backward()
+    session.loss(losses, torch.tensor([0, 1, 30]), ALONE).backward()
     share = session.state()["share"].tolist()
     assert losses.grad is not None
     assert losses.grad.tolist() == pytest.approx([1.5 * share[0], 1.5 * share[0], 3 * share[1]], rel=1e-6)
@@ -82,9 +84,9 @@ def test_the_gradient_flows_through_the_losses_and_not_through_the_weights() -> 
 def test_a_session_goes_on_from_its_state() -> None:
     first, second = (GroupDro(by=["sex"], step_size=0.5).begin(studies(), CPU) for _ in range(2))
     batch = torch.tensor([1.0, 3.0]), torch.tensor([0, 30])
-    first.loss(*batch)
+    first.loss(*batch, ALONE)
     second.load(first.state())
-    assert torch.equal(first.loss(*batch), second.loss(*batch))
+    assert torch.equal(first.loss(*batch, ALONE), second.loss(*batch, ALONE))
 
 
 @pytest.mark.parametrize("kind", [Balanced, GroupDro])

@@ -19,7 +19,7 @@ from midrc_ml.evaluation.metrics import auroc, mae
 from midrc_ml.images.cache import CachedImages
 from midrc_ml.training.algorithms import GroupDro
 from midrc_ml.training.loop import EpochResult, LossIsNotFinite, load_best, train
-from midrc_ml.training.losses import Target
+from midrc_ml.training.losses import Binary, target_of
 from midrc_ml.training.predict import scores
 from midrc_ml.training.seeds import seed_everything
 from midrc_ml.training.settings import Compute, Monitor, Training
@@ -54,13 +54,13 @@ def run(
         "train": dataset(41, seed=1, regression=regression),
         "validation": dataset(20, seed=2, regression=regression),
     }
-    target = Target.of("regression" if regression else "binary", data["train"].labels)
+    target = target_of("regression" if regression else "binary", data["train"].labels)
     return list(train(net, data, target, settings, CPU, monitor, seed=3, folder=folder))
 
 
 def timeless(epoch: EpochResult) -> dict[str, object]:
     """What has to be equal between runs."""
-    measured = ("seconds", "images_per_second", "data_wait", "memory_gb")
+    measured = ("seconds", "images_per_second", "step_ms", "data_wait", "memory_gb")
     return {name: value for name, value in asdict(epoch).items() if name not in measured}
 
 
@@ -88,7 +88,7 @@ def test_stopped_and_resumed_equals_never_stopped(stop_after: int, tmp_path: Pat
     whole = network()
     straight = run(tmp_path / "a", settings, whole)
     data = {"train": dataset(41, seed=1), "validation": dataset(20, seed=2)}
-    target = Target.of("binary", data["train"].labels)
+    target = target_of("binary", data["train"].labels)
     first = train(network(), data, target, settings, CPU, LOSS, seed=3, folder=tmp_path / "b")
     list(itertools.islice(first, stop_after))
     first.close()
@@ -142,7 +142,7 @@ def test_a_last_batch_of_one_study_joins_the_one_before(tmp_path: Path) -> None:
 
 def test_autocast_in_bfloat16_trains_on_a_cpu(tmp_path: Path) -> None:
     data = {"train": dataset(40, seed=1), "validation": dataset(20, seed=2)}
-    target = Target.of("binary", data["train"].labels)
+    target = target_of("binary", data["train"].labels)
     compute = Compute(device="cpu", precision="bfloat16")
     history = list(
         train(
@@ -156,7 +156,7 @@ def test_autocast_in_bfloat16_trains_on_a_cpu(tmp_path: Path) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_mixed_precision_trains_on_a_gpu(tmp_path: Path) -> None:
     data = {"train": dataset(40, seed=1), "validation": dataset(20, seed=2)}
-    target = Target.of("binary", data["train"].labels)
+    target = target_of("binary", data["train"].labels)
     for precision in ("auto", "float16"):
         compute = Compute(device="cuda", precision=precision)  # type: ignore[arg-type]
         net = network().cuda()
@@ -231,9 +231,7 @@ def test_the_average_of_the_weights_is_what_is_validated_and_kept(tmp_path: Path
     # One step (the 41st study joins the others): the first update takes the weights as they are.
     for name, value in net.state_dict().items():
         torch.testing.assert_close(value, after[name], atol=0, rtol=0)
-    score, loss = scores(
-        net, dataset(20, seed=2), Target("binary"), batch_size=40, device=torch.device("cpu"), dtype=None
-    )
+    score, loss = scores(net, dataset(20, seed=2), Binary(), batch_size=40, device=torch.device("cpu"), dtype=None)
     assert history[0].validation_loss == pytest.approx(loss, abs=1e-7)
     assert np.isfinite(score).all()
 
@@ -262,7 +260,7 @@ def test_a_resumed_average_goes_on_bit_for_bit(tmp_path: Path) -> None:
     settings = Training(epochs=4, batch_size=8, lr=0.01, ema=0.9, accumulate=2, augmentation=Augmentation(mixup=0.4))
     straight = run(tmp_path / "straight", settings, network())
     data = {"train": dataset(41, seed=1), "validation": dataset(20, seed=2)}
-    epochs = train(network(), data, Target("binary"), settings, CPU, LOSS, seed=3, folder=tmp_path / "cut")
+    epochs = train(network(), data, Binary(), settings, CPU, LOSS, seed=3, folder=tmp_path / "cut")
     list(itertools.islice(epochs, 2))
     again = run(tmp_path / "cut", settings, network(seed=9))
     assert [timeless(epoch) for epoch in again] == [timeless(epoch) for epoch in straight]
@@ -303,7 +301,7 @@ def test_group_dro_resumed_equals_group_dro_never_stopped(tmp_path: Path) -> Non
 
     def epochs(folder: Path, net: nn.Module) -> Iterator[EpochResult]:
         session = GroupDro(step_size=0.3).begin(rows, torch.device("cpu"))
-        return train(net, data, Target("binary"), settings, CPU, LOSS, seed=3, folder=folder, algorithm=session)
+        return train(net, data, Binary(), settings, CPU, LOSS, seed=3, folder=folder, algorithm=session)
 
     straight = list(epochs(tmp_path / "straight", network()))
     list(itertools.islice(epochs(tmp_path / "cut", network()), 1))
