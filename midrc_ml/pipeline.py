@@ -5,13 +5,14 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from midrc_ml.audits.leakage import patient_leakage, stop_on_failure
 from midrc_ml.cohorts.flow import CohortFlow
 from midrc_ml.cohorts.reader import CohortReader, Tables
+from midrc_ml.datasets.clinical_table import ClinicalTable
 from midrc_ml.errors import InputError
 from midrc_ml.evaluation.evaluate import Evaluation, Fairness, Results, evaluate_predictions
 from midrc_ml.evaluation.metrics import lower_is_better
@@ -28,9 +29,6 @@ from midrc_ml.training.fit import Fitted, Inputs, fit
 from midrc_ml.training.ranks import Ranks
 from midrc_ml.training.settings import Compute, Monitor, Training
 
-if TYPE_CHECKING:
-    from midrc_ml.datasets.clinical_table import ClinicalTable
-
 log = logging.getLogger(__name__)
 
 
@@ -40,7 +38,7 @@ def train_and_evaluate(
     task: Task,
     split: Split,
     images: ImageRecipe | None,
-    clinical: "ClinicalTable | None",
+    clinical: ClinicalTable | None,
     model: Callable[..., Any],
     training: Training,
     algorithm: Algorithm,
@@ -68,6 +66,8 @@ def train_and_evaluate(
         raise InputError(
             "images is none and clinical is none: there is nothing to learn from; give one of them, or both"
         )
+    if clinical is not None:
+        clinical.check_task(task)
     monitor = _monitor(training, task)
     if ranks.world > 1:
         log.info("Waiting for the other %d processes", ranks.world - 1)
@@ -93,7 +93,7 @@ def train_and_evaluate(
             cached = _cached(asked, images, compute, paths["cache_dir"])
             if cached is not None:
                 studies = _with_images(studies, cached, task, flow)
-            table = None if clinical is None else clinical.read(tables, studies)
+            table = None if clinical is None else _clinical_table(clinical, tables, studies, flow)
         finally:
             flow.save(output_dir / "cohort_flow.json")
         inputs = Inputs(
@@ -220,6 +220,15 @@ def _cached(asked: pd.DataFrame, images: ImageRecipe | None, compute: Compute, c
     )
 
 
+def _clinical_table(clinical: ClinicalTable, tables: Tables, studies: pd.DataFrame, flow: CohortFlow) -> pd.DataFrame:
+    notes: list[str] = []
+    table = clinical.read(tables, studies, notes=notes)
+    flow.notes += notes
+    for note in notes:
+        log.info("Note: %s", note)
+    return table
+
+
 def _predictions(fitted: Fitted, studies: pd.DataFrame, task: Task) -> pd.DataFrame:
     """One table of all parts that were scored."""
     tables = [
@@ -242,6 +251,10 @@ def _with_images(studies: pd.DataFrame, cached: CachedImages, task: Task, flow: 
     if cached.num_absent:
         flow.notes.append(f"{cached.num_absent} image files are gone; their images were decoded before, and are used")
     readable = flow.step("image readable", studies.assign(image=range(len(studies))), reasons)
+    if readable.empty:
+        counts = reasons.value_counts()
+        told = "; ".join(f"{count} {reason}" for reason, count in counts.items())
+        raise InputError(f"images: none of the {len(studies)} studies has an image that can be used: {told}")
     flow.count_labels(readable, kind=task.kind, classes=task.classes)
     return readable
 

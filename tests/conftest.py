@@ -64,7 +64,10 @@ def small_run(cache_dir: Path) -> Callable[..., Path]:
         register()
         with initialize_config_dir(str(shipped_folder("configs")), version_base="1.3"):
             places = [f"paths.log_dir={log_dir}", f"paths.cache_dir={cache_dir}"]
-            small = [setting for setting in SMALL if "cohort=midrc" not in overrides or "cohort." not in setting]
+            # A setting of what was replaced is none.
+            unset = {"cohort=midrc": "cohort.", "images=none": "images."}
+            gone = tuple(prefix for choice, prefix in unset.items() if choice in overrides)
+            small = [setting for setting in SMALL if not setting.startswith(gone)]
             config = compose("train", overrides=["task=icu", *small, *places, *overrides])
         make_places_absolute(config, base=str(log_dir))
         folder = log_dir / "run"

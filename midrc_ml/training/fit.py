@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from midrc_ml.datasets.clinical_table import Encoder
 from midrc_ml.datasets.lean_monai import import_lean
 from midrc_ml.errors import InputError
 from midrc_ml.images.cache import CachedImages
@@ -174,11 +175,10 @@ def _is_ours(model: Callable[..., Any]) -> bool:
 
 def _encoded(table: pd.DataFrame, part: pd.Series, checkpoints: Path, ranks: Ranks) -> np.ndarray:
     """The table as features, by what its training rows teach; that is kept, to apply the network elsewhere."""
-    from midrc_ml.datasets.clinical_table import Encoder
-
     encoder = Encoder.fit(table[(part == "train").to_numpy()])
     if ranks.is_first:
         checkpoints.mkdir(parents=True, exist_ok=True)
+        log.info("%s", encoder.words(table))
         (checkpoints / ENCODER).write_text(json.dumps(encoder.as_dict(), indent=1) + "\n", encoding="utf-8")
     return encoder.encode(table)
 
