@@ -41,7 +41,8 @@ def test_every_choice_composes_and_makes_its_objects(choice: str) -> None:
     [
         choice
         for choice in CHOICES
-        if choice.split("=")[0] in ("algorithm", "clinical", "compute", "images", "training") and not choice.endswith("=none")
+        if choice.split("=")[0] in ("algorithm", "clinical", "compute", "images", "training")
+        and not choice.endswith("=none")
     ],
 )
 def test_every_setting_of_a_class_stands_in_its_yaml_so_that_it_can_be_given(choice: str) -> None:

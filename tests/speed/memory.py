@@ -100,7 +100,7 @@ def trained_from(folder: Path) -> None:
                 sizes.append(own_memory(process))
     memory = psutil.virtual_memory().total
     print(
-        f"training: {number:,} images of a cache of {total / 1e9:.0f} GB (memory: {memory / 1e9:.0f} GB) in {SECONDS} s; "
+        f"training: {number:,} images of a cache of {total / 1e9:.0f} GB (memory: {memory / 1e9:.0f} GB); "
         f"{sizes[0] / 1e9:.2f} GB of the process's own at first, {max(sizes) / 1e9:.2f} at most"
     )
 
