@@ -1,6 +1,6 @@
 """`cohort=demo`: an invented MIDRC download in miniature, written on first use, read as the real thing.
 
-Synthetic: no patient stands behind any row or film.
+Synthetic: no patient stands behind any row, film or CT.
 """
 
 import hashlib
@@ -9,16 +9,18 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from filelock import FileLock
 
+from midrc_ml.cohorts.demo_ct import write_scan
 from midrc_ml.cohorts.demo_films import LABEL, write_series
 from midrc_ml.cohorts.demo_nodes import node_exports
 from midrc_ml.cohorts.demo_patients import DemoPatients, invent_patients
+from midrc_ml.cohorts.demo_scans import ct_scans
 from midrc_ml.cohorts.midrc import MidrcCohort
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.errors import InputError, check_kinds, check_least
@@ -26,9 +28,11 @@ from midrc_ml.processes import num_cores, worker_pool
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # add 1 whenever the same seed would write other files: folders of other versions are not read
+VERSION = 3  # add 1 whenever the same seed would write other files: folders of other versions are not read
+# Part of every split's SHA-256: add 1 whenever what is known of the studies that were there before changes.
+PATIENTS_VERSION = 2
 MIN_PATIENTS = 20
-_POOL_FROM = 200  # films; below this, starting processes takes longer than it saves
+_POOL_FROM = 200  # series; below this, starting processes takes longer than it saves
 _README = f"""{LABEL}
 
 Written by `cohort=demo` of midrc_ml: node tables and DICOM files in the form of a MIDRC download.
@@ -65,12 +69,13 @@ class DemoCohort:
     def query(self) -> Mapping[str, object]:
         """What was asked for, without machine paths."""
         settings = {"seed": self.seed, "num_patients": self.num_patients, "shortcut": self.shortcut}
-        return {"cohort": "demo", "synthetic": True, "version": VERSION, **settings}
+        return {"cohort": "demo", "synthetic": True, "version": PATIENTS_VERSION, **settings}
 
     @property
     def root(self) -> Path:
         """The folder of just these settings."""
-        key = hashlib.sha256(json.dumps(self.query, sort_keys=True).encode()).hexdigest()[:8]
+        settings = {**self.query, "version": VERSION}
+        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
         name = f"v{VERSION}-patients{self.num_patients}-seed{self.seed}-shortcut{self.shortcut:g}-{key}"
         return Path(self.cache_dir).expanduser().resolve() / "demo" / name
 
@@ -104,13 +109,16 @@ class DemoCohort:
 def write_cohort(patients: DemoPatients, root: Path) -> None:
     """Write the node TSVs and one ZIP per series below `root`."""
     root.mkdir(parents=True)
-    films = patients.films.to_dict("records")
-    write = partial(write_series, str(root / "images"))
-    if len(films) < _POOL_FROM:
-        facts = _facts(map(write, films))
+    films, scans = patients.films.to_dict("records"), ct_scans(patients).to_dict("records")
+    film, scan = (partial(write, str(root / "images")) for write in (write_series, write_scan))
+    if len(films) + len(scans) < _POOL_FROM:
+        written = [*map(film, films), *map(scan, scans)]
     else:
         with worker_pool(num_cores()) as pool:
-            facts = _facts(pool.map(write, films, chunksize=16))
+            # The slow ones first, so that the processes end together.
+            of_scans, of_films = pool.map(scan, scans, chunksize=4), pool.map(film, films, chunksize=16)
+            written = [*of_scans, *of_films]
+    facts = {name: (str(size), checksum) for name, size, checksum in written}
     for name, frame in node_exports(patients).items():
         if name.endswith("_series_file"):
             frame = frame.assign(
@@ -121,8 +129,3 @@ def write_cohort(patients: DemoPatients, root: Path) -> None:
         lines = ["\t".join(map(str, frame.columns)), *("\t".join(row) for row in frame.astype("str").to_numpy())]
         (root / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (root / "README.txt").write_text(_README, encoding="utf-8")
-
-
-def _facts(written: Iterable[tuple[str, bytes]]) -> dict[str, tuple[str, str]]:
-    """{file name: (size, MD5)}, as the series_file nodes of an export give them."""
-    return {name: (str(len(content)), hashlib.md5(content).hexdigest()) for name, content in written}

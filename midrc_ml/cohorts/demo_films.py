@@ -3,7 +3,9 @@
 axes: row (head to feet), column (patient's right to left). Values 0..1, bright = dense.
 """
 
+import hashlib
 import zipfile
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import cv2
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
+    UID,
     ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
@@ -76,8 +79,8 @@ def add_marks(picture: np.ndarray, *, site: int, view: str) -> np.ndarray:
     return np.maximum(picture, lead.astype(np.float32) / 255)
 
 
-def write_series(root: str, film: dict[str, Any]) -> tuple[str, bytes]:
-    """Write the ZIP of one film below `root`; its name relative to it, and its bytes."""
+def write_series(root: str, film: dict[str, Any]) -> tuple[str, int, str]:
+    """Write the ZIP of one film below `root`; its name relative to it, its size and MD5."""
     site = SITES[film["site"]]
     picture = draw_film(
         film["severity"],
@@ -90,14 +93,37 @@ def write_series(root: str, film: dict[str, Any]) -> tuple[str, bytes]:
         picture = add_marks(picture, site=film["site"], view=film["view"])
     content = BytesIO()
     _dicom(picture, film, site).save_as(content, enforce_file_format=True)
+    return write_archive(root, film, {film["sop_uid"]: content.getvalue()})
+
+
+def write_archive(root: str, series: dict[str, Any], files: Mapping[str, bytes]) -> tuple[str, int, str]:
+    """Write the ZIP of a series, of `files` by their SOPInstanceUID; its name below `root`, size and MD5."""
     archive = BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as package:
-        package.writestr(zipfile.ZipInfo(f"{film['series_uid']}/{film['sop_uid']}.dcm", _ZIP_DATE), content.getvalue())
-    name = f"{film['case_id']}/{film['study_uid']}/{film['series_uid']}.zip"
+        for sop_uid, content in files.items():
+            package.writestr(zipfile.ZipInfo(f"{series['series_uid']}/{sop_uid}.dcm", _ZIP_DATE), content)
+    name = f"{series['case_id']}/{series['study_uid']}/{series['series_uid']}.zip"
     path = Path(root, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(archive.getvalue())
-    return name, archive.getvalue()
+    return name, archive.tell(), hashlib.md5(archive.getvalue()).hexdigest()
+
+
+def new_dicom(series: dict[str, Any], sop_class: str, sop_uid: str) -> Dataset:
+    """A data set without pixels, that says whose it is and that nobody stands behind it; explicit, little endian."""
+    data = Dataset()
+    data.SOPClassUID, data.SOPInstanceUID = sop_class, sop_uid
+    data.StudyInstanceUID, data.SeriesInstanceUID = series["study_uid"], series["series_uid"]
+    data.PatientID, data.PatientName, data.PatientComments = series["case_id"], "SYNTHETIC", LABEL
+    data.PatientIdentityRemoved, data.LongitudinalTemporalInformationModified = "YES", "MODIFIED"
+    data.StudyDate, data.StudyTime, data.AccessionNumber, data.StudyID = "19600101", "000000", "", ""
+    data.Modality, data.Manufacturer = series["modality"], SITES[series["site"]].manufacturer
+    data.BodyPartExamined, data.SeriesNumber, data.InstanceNumber = "CHEST", 1, 1
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID, data.file_meta.MediaStorageSOPInstanceUID = UID(sop_class), UID(sop_uid)
+    data.file_meta.ImplementationClassUID = generate_uid(UID_PREFIX, ["implementation"])
+    return data
 
 
 def _dicom(picture: np.ndarray, film: dict[str, Any], site: Site) -> Dataset:
@@ -105,32 +131,17 @@ def _dicom(picture: np.ndarray, film: dict[str, Any], site: Site) -> Dataset:
     pixels = np.round(picture * top).astype(np.uint16)
     if site.photometric == "MONOCHROME1":  # PS3.3 C.7.6.3.1.2: the lowest value is shown white
         pixels = (top - pixels).astype(np.uint16)
-    data = Dataset()
     is_cr = site.modality == "CR"
-    data.SOPClassUID = ComputedRadiographyImageStorage if is_cr else DigitalXRayImageStorageForPresentation
-    data.SOPInstanceUID, data.StudyInstanceUID, data.SeriesInstanceUID = (
-        film["sop_uid"],
-        film["study_uid"],
-        film["series_uid"],
+    data = new_dicom(
+        film, ComputedRadiographyImageStorage if is_cr else DigitalXRayImageStorageForPresentation, film["sop_uid"]
     )
-    data.PatientID, data.PatientName, data.PatientComments = film["case_id"], "SYNTHETIC", LABEL
-    data.PatientIdentityRemoved, data.LongitudinalTemporalInformationModified = "YES", "MODIFIED"
-    data.StudyDate, data.StudyTime, data.AccessionNumber, data.StudyID = "19600101", "000000", "", ""
-    data.Modality, data.Manufacturer, data.ViewPosition = site.modality, site.manufacturer, film["view"]
-    data.BodyPartExamined, data.SeriesNumber, data.InstanceNumber = "CHEST", 1, 1
+    data.ViewPosition = film["view"]
     data.ImageType = ["DERIVED", "PRIMARY"]
     data.PhotometricInterpretation, data.SamplesPerPixel = site.photometric, 1
     data.Rows, data.Columns = pixels.shape
     data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, site.bits, site.bits - 1, 0
     data.PresentationLUTShape = "INVERSE" if site.photometric == "MONOCHROME1" else "IDENTITY"
     data.WindowCenter, data.WindowWidth = top / 2, top
-    data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.file_meta.MediaStorageSOPClassUID, data.file_meta.MediaStorageSOPInstanceUID = (
-        data.SOPClassUID,
-        data.SOPInstanceUID,
-    )
-    data.file_meta.ImplementationClassUID = generate_uid(UID_PREFIX, ["implementation"])
     data.PixelData = pixels.tobytes()
     data["PixelData"].VR = "OW"
     if site.syntax != "raw":

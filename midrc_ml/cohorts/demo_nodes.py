@@ -5,18 +5,17 @@ everyone and sends neither visits nor procedures) and Synthetic-RICORD, an old e
 R1 mostly holds too. What is not known is blank; the second site writes discharges in words of its own.
 """
 
-from uuid import NAMESPACE_URL, uuid5
-
 import numpy as np
 import pandas as pd
 
 from midrc_ml.cohorts.demo_clinical import clinical_facts
 from midrc_ml.cohorts.demo_patients import BATCHES, RICORD, RICORD_PREFIX, SITES, UNKNOWN_SITE, DemoPatients
 from midrc_ml.cohorts.demo_readings import annotation_facts
+from midrc_ml.cohorts.demo_scans import ct_scans
+from midrc_ml.cohorts.demo_studies import RICORD_YEARS, age_text, ct_studies, film_studies, series_files
 
 _PROJECTS = (*dict.fromkeys(site.project for site in SITES), RICORD)
 _RICORD_BATCH = "Synthetic_20210119"
-_RICORD_YEARS = -0.24  # the same patients were dated differently: 76.00 and 75.76 were seen
 # What an export of May 2022 did not have yet, what later ones have no longer, and what has another name now.
 _NOT_YET = {
     "case": ("age_at_index_gt89", "long_covid_diagnosis", "site_id"),
@@ -33,39 +32,22 @@ _DISCHARGE_WORDS = {
     "Home-Health Care Svc": "Home Health Care",
     "Subacute Rehab/Skilled Nursing Facility": "Skilled Nursing Facility",
 }
-# Site's own words for a portable film and for another, as MIDRC's mapping to LOINC knows them.
-_DESCRIPTIONS = (
-    ("XR CHEST PORTABLE 1 VIEW", "XR CHEST 1 VW, FRONTAL"),
-    ("XR PORT CHEST 1V", "XR CHEST 1 VIEW"),
-    ("CHEST AP PORTABLE", "CHEST 1 VIEW"),
-)
-_PORTABLE = {
-    "loinc_code": "36589-0",
-    "loinc_long_common_name": "Portable XR Chest AP single view",
-    "loinc_method": "XR.portable",
-    "loinc_system": "Chest",
-}
-_UPRIGHT = {
-    "loinc_code": "36554-4",
-    "loinc_long_common_name": "XR Chest Single view",
-    "loinc_method": "XR",
-    "loinc_system": "Chest",
-}
 
 
 def node_exports(people: DemoPatients) -> dict[str, pd.DataFrame]:
     """{`<project>_<node>`: rows as text}; size and checksum of the series files are blank until they are written."""
     rng = np.random.default_rng([people.seed, 20260103])
-    studies = _imaging_study(people, rng)
+    of_films, scans = film_studies(people, rng), ct_scans(people)
+    studies = pd.concat([of_films, ct_studies(people, scans)], ignore_index=True)
     facts = {
         "case": _case(people, rng),
         "imaging_study": studies,
         "measurement": _measurement(people),
         "visit": _visit(people),
         **clinical_facts(people),
-        "annotation": annotation_facts(people, studies),
+        "annotation": annotation_facts(people, of_films),
         "dataset": _dataset(),
-        **_series_files(people.films, studies),
+        **series_files(people.films, scans, studies),
     }
     exports = {}
     for node, rows in facts.items():
@@ -114,7 +96,7 @@ def _case(people: DemoPatients, rng: np.random.Generator) -> pd.DataFrame:
             "project_id": patients["project"],
             "submitter_id": patients["case_id"],
             "case_ids": patients["case_id"],
-            "age_at_index": _age(patients["age"]),
+            "age_at_index": age_text(patients["age"]),
             "age_at_index_gt89": np.where(patients["age"] > 89, "Yes", "No"),
             "country_of_residence": "US",
             "covid19_positive": _ever_positive(tests, len(patients)),
@@ -137,7 +119,7 @@ def _case(people: DemoPatients, rng: np.random.Generator) -> pd.DataFrame:
     )
     again = common[patients["in_ricord"]]
     ids = RICORD_PREFIX + again["submitter_id"]
-    age = (patients["age"] + _RICORD_YEARS).map("{:.2f}".format).mask(patients["age"] > 89, "")
+    age = (patients["age"] + RICORD_YEARS).map("{:.2f}".format).mask(patients["age"] > 89, "")
     own = {"age_at_index": age[again.index], "covid19_positive": "Yes", "datasets.submitter_id": _RICORD_BATCH}
     unknown = dict.fromkeys(("icu_indicator", "ventilator_indicator", "index_event", "zip"), "")
     in_ricord = again.assign(project_id=RICORD, submitter_id=ids, case_ids=ids, **own, **unknown)
@@ -151,69 +133,6 @@ def _ever_positive(tests: pd.DataFrame, count: int) -> np.ndarray:
     for result, answer in answers.items():  # the last one that a patient has decides
         ever[tests.loc[tests["result"] == result, "patient"]] = answer
     return ever
-
-
-def _imaging_study(people: DemoPatients, rng: np.random.Generator) -> pd.DataFrame:
-    """One row per study and project that has it; `submitter_id` is the uid, in R1 `<case>_<uid>`.
-
-    The first study that two projects have names both ids of its patient in one of them.
-    """
-    rows = people.films.drop_duplicates(["project", "study_uid"]).reset_index(drop=True)
-    by_study = rows.drop_duplicates("study_uid").set_index("study_uid")
-    draws = pd.DataFrame(rng.random((len(by_study), 3)), index=by_study.index).loc[rows["study_uid"]].to_numpy()
-    patients, patient = people.patients, rows["patient"].to_numpy()
-    is_portable, is_mapped = (rows["view"] == "AP").to_numpy(), draws[:, 0] >= 0.07
-    in_ricord = (rows["project"] == RICORD).to_numpy()
-    of_r1 = (rows["project"] == SITES[UNKNOWN_SITE].project).to_numpy()
-    age = patients["age"].to_numpy()[patient]
-    over_89 = age > 89
-    age_text = np.where(in_ricord, [f"{a + _RICORD_YEARS:.2f}" for a in age], _age(pd.Series(age)))
-    shared = rows["study_uid"].duplicated(keep=False).to_numpy() & of_r1
-    named_twice = np.arange(len(rows)) == (np.flatnonzero(shared)[0] if shared.any() else -1)
-    case_id = rows["case_id"].to_numpy(dtype=object)
-    days = _days_to_tests(people.tests)
-    words = np.array(_DESCRIPTIONS, dtype=object)[rows["site"], np.where(is_portable, 0, 1)]
-    return pd.DataFrame(
-        {
-            "project_id": rows["project"],
-            "submitter_id": np.where(of_r1, case_id + "_" + rows["study_uid"].to_numpy(), rows["study_uid"]),
-            "age_at_imaging": np.where(over_89, "", age_text),
-            "age_at_imaging_gt89": np.where(over_89, "Yes", "No"),
-            "body_part_examined": np.where(draws[:, 1] < 0.05, "", np.where(draws[:, 1] < 0.08, "CHEST,LUNG", "CHEST")),
-            **{
-                f"days_from_study_to_{column}_covid_test": [
-                    _relative(days.get((p, result)), day) for p, day in zip(patient, rows["day"], strict=True)
-                ]
-                for column, result in (("neg", "Negative"), ("pos", "Positive"))
-            },
-            # Position on the day axis only: dates are shifted in MIDRC and say nothing.
-            "days_to_study": rows["day"],
-            **{
-                name: np.where(is_mapped, np.where(is_portable, _PORTABLE[name], _UPRIGHT[name]), "")
-                for name in _PORTABLE
-            },
-            "loinc_contrast": "",
-            "series_count": rows["study_uid"].map(people.films.groupby("study_uid")["series_uid"].nunique()),
-            "study_description": words,
-            "study_location": "",
-            # Some scanners add a report of the exam, which is no image.
-            "study_modality": rows["modality"] + np.where(draws[:, 2] < 0.1, ",SR", ""),
-            "study_uid": rows["study_uid"],
-            "study_year": "1960",
-            "study_year_shifted": "True",
-            "cases.submitter_id": np.where(named_twice, case_id + f",{RICORD_PREFIX}" + case_id, case_id),
-        }
-    )
-
-
-def _days_to_tests(tests: pd.DataFrame) -> dict[tuple[int, str], list[int]]:
-    """{(patient, result): days of the dated tests, the last first}."""
-    dated = tests.dropna(subset="day").astype({"day": int})
-    return {key: sorted(set(days), reverse=True) for key, days in dated.groupby(["patient", "result"])["day"]}
-
-
-def _relative(days: list[int] | None, study_day: int) -> str:
-    return ",".join(str(day - study_day) for day in days or ())
 
 
 def _measurement(people: DemoPatients) -> pd.DataFrame:
@@ -279,38 +198,3 @@ def _dataset() -> pd.DataFrame:
             "projects.code": [project.split("-", 1)[1] for project, _ in batches],
         }
     )
-
-
-def _series_files(films: pd.DataFrame, studies: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """A series_file node for each modality."""
-    study = studies.set_index(["project_id", "study_uid"])["submitter_id"]
-    linked = study.loc[list(zip(films["project"], films["study_uid"], strict=True))]
-    name = films["case_id"] + "/" + films["study_uid"] + "/" + films["series_uid"] + ".zip"
-    rows = pd.DataFrame(
-        {
-            "project_id": films["project"],
-            "submitter_id": films["series_uid"],
-            "case_ids": films["case_id"],
-            "data_category": films["modality"],
-            "data_format": "DCM",
-            "data_type": "DICOM",
-            "file_name": name,
-            "file_size": "",
-            "manufacturer": [SITES[s].manufacturer for s in films["site"]],
-            "manufacturer_model_name": "drawn, not measured",
-            "md5sum": "",
-            "modality": films["modality"],
-            "number_of_instances": 1,
-            "object_id": [f"dg.DEMO/{uuid5(NAMESPACE_URL, file_name)}" for file_name in name],
-            "series_uid": films["series_uid"],
-            "view_position": films["view"],
-            "core_metadata_collections.submitter_id": "",
-            "imaging_studies.submitter_id": linked.to_numpy(),
-        }
-    )
-    return {f"{modality.lower()}_series_file": of_it for modality, of_it in rows.groupby("modality")}
-
-
-def _age(years: pd.Series) -> pd.Series:
-    """Ages as the exporter writes them: whole ones as 59.0; for people over 89 none, but a mark elsewhere."""
-    return years.map("{:.1f}".format).mask(years > 89, "")

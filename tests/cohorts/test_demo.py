@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from midrc_ml.cohorts.demo import DemoCohort
 from midrc_ml.cohorts.demo_nodes import node_exports
 from midrc_ml.cohorts.demo_patients import SITES, UNKNOWN_SITE, invent_patients
+from midrc_ml.cohorts.demo_scans import ct_scans
 from midrc_ml.cohorts.midrc import MidrcCohort
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.errors import InputError
@@ -50,8 +51,20 @@ def dicom_of(archive: Path) -> pydicom.Dataset:
         return pydicom.dcmread(BytesIO(package.read(member)))
 
 
+def film_files(cohort: DemoCohort) -> list[Path]:
+    """The ZIPs of films, by the tables: those of CT hold many files."""
+    nodes = pd.concat(
+        [read_tsv(path) for kind in ("cr", "dx") for path in cohort.root.glob(f"*_{kind}_series_file.tsv")]
+    )
+    return [cohort.root / "images" / name for name in sorted(nodes["file_name"])]
+
+
+def read_tsv(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, sep="\t", dtype=str)
+
+
 def films(cohort: DemoCohort) -> list[pydicom.Dataset]:
-    return [dicom_of(path) for path in sorted(cohort.root.rglob("*.zip"))]
+    return [dicom_of(path) for path in film_files(cohort)]
 
 
 def test_files_are_raw_rle_and_jpeg_2000_and_some_are_monochrome1(marked: DemoCohort) -> None:
@@ -66,13 +79,16 @@ def test_files_are_raw_rle_and_jpeg_2000_and_some_are_monochrome1(marked: DemoCo
 
 
 def test_one_zip_a_series_whose_checksum_and_ids_are_those_of_the_table(marked: DemoCohort) -> None:
-    nodes = pd.concat([pd.read_csv(path, sep="\t", dtype=str) for path in marked.root.glob("*_series_file.tsv")])
+    nodes = pd.concat([read_tsv(path) for path in marked.root.glob("*_series_file.tsv")])
+    assert set(nodes["modality"]) == {"CR", "DX", "CT"}
     assert len(nodes) == len(list(marked.root.rglob("*.zip")))
     for row in nodes.itertuples():
         path = marked.root / "images" / row.file_name
         assert hashlib.md5(path.read_bytes()).hexdigest() == row.md5sum
         assert path.stat().st_size == int(row.file_size)
-        film = dicom_of(path)
+        with zipfile.ZipFile(path) as package:
+            assert len(package.namelist()) == int(row.number_of_instances)
+            film = pydicom.dcmread(BytesIO(package.read(package.namelist()[0])), stop_before_pixels=True)
         assert (film.SeriesInstanceUID, film.PatientID) == (row.series_uid, row.case_ids)
         assert film.PatientIdentityRemoved == "YES"
 
@@ -194,23 +210,28 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tables, pd.DataF
     exports = {name: rows for name, rows in node_exports(invented).items() if name.endswith(needed)}
     tables = read_back(exports, tmp_path_factory.mktemp("many"))
     studies = tables.studies.merge(tables.cases[["case_id", "site"]], on="case_id")
-    severity = invented.films.drop_duplicates("study_uid").set_index("study_uid")["severity"]
-    return tables, studies.assign(severity=studies["study_id"].map(severity))
+    severity = pd.concat([invented.films.drop_duplicates("study_uid"), ct_scans(invented)]).set_index("study_uid")
+    return tables, studies.assign(severity=studies["study_id"].map(severity["severity"]))
 
 
 def test_latent_severity_tells_the_icu_label_with_an_auroc_of_083(labelled: tuple[Tables, pd.DataFrame]) -> None:
     tables, studies = labelled
+    studies = studies[studies["modality"] != "CT"].reset_index(drop=True)
     label = event_within_horizon(tables, studies, event="icu_stay", horizon_days=14)["label"]
     known = label.notna()
     assert known.sum() > 5_000
     assert abs(roc_auc_score(label[known], studies.loc[known, "severity"]) - 0.83) <= 0.02
 
 
-def test_latent_severity_tells_the_covid_label_with_an_auroc_of_080(labelled: tuple[Tables, pd.DataFrame]) -> None:
+@pytest.mark.parametrize(("modality", "count"), [("film", 8_000), ("CT", 1_500)])
+def test_latent_severity_tells_the_covid_label_with_an_auroc_of_080(
+    labelled: tuple[Tables, pd.DataFrame], modality: str, count: int
+) -> None:
     tables, studies = labelled
+    studies = studies[(studies["modality"] == "CT") == (modality == "CT")].reset_index(drop=True)
     label = covid_at_imaging(tables, studies, window="covidx2022")["label"]
     known = label.notna()
-    assert known.sum() > 8_000
+    assert known.sum() > count
     assert abs(roc_auc_score(label[known], studies.loc[known, "severity"]) - 0.80) <= 0.02
     rates = label[known].groupby(studies.loc[known, "site"]).mean()
     assert rates.between(0.4, 0.8).all()

@@ -193,8 +193,8 @@ class _Handler(BaseHTTPRequestHandler):
         end = start + (len(content) - start) * share // 100
         step = 1 << 14
         for place in range(start, end, step):
+            asked.sent += min(place + step, end) - place  # before: the client may be done as soon as it is written
             self.wfile.write(content[place : min(place + step, end)])
-            asked.sent += min(place + step, end) - place
             time.sleep(self.portal.chunk_pause_s)
         if share < 100:
             self.close_connection = True
