@@ -128,18 +128,20 @@ def write_scan(root: str, series: dict[str, Any]) -> tuple[str, int, str]:
     stored = _stored(hu, scanner)
     corner = [-pixel * (MATRIX - 1) / 2, -pixel * (MATRIX - 1) / 2, scanner.table_z - scanner.step * (len(hu) - 1) / 2]
     head = _head(series, scanner, pixel, corner)
-    slices = [
-        (_uid(series, place), _slice(head, pixels, scanner, _uid(series, place), numbers[place], height))
-        for place, pixels in enumerate(stored)
-        for height in [corner[2] + place * scanner.step]
-    ]
+
+    def file_of(place: int, uid: str) -> bytes:
+        height = corner[2] + place * scanner.step
+        return _slice(head, stored[place], scanner, uid, numbers[place], height)
+
+    uids = [_uid(series, place) for place in range(len(hu))]
+    slices = [(uid, file_of(place, uid)) for place, uid in enumerate(uids)]
     fault, half = series["fault"], len(hu) // 2
     if fault == "slice damaged":
         uid, content = slices[half]
         slices[half] = uid, content[: len(content) * 2 // 3]
     elif fault == "slice twice":
-        uid, height = _uid(series, len(hu)), corner[2] + half * scanner.step
-        slices.append((uid, _slice(head, stored[half], scanner, uid, numbers[half], height)))
+        copy = _uid(series, len(hu))
+        slices.append((copy, file_of(half, copy)))
     elif fault == "slices missing":
         del slices[half : half + NUM_MISSING]
     elif fault == "part only":

@@ -77,8 +77,8 @@ def ct_scans(people: DemoPatients) -> pd.DataFrame:
     fault = np.where(is_faulty, np.array(FAULTS, dtype=object)[np.where(is_faulty, number, 0)], "")
     study_uid = [generate_uid(UID_PREFIX, [str(people.seed), case_id, "CT"]) for case_id in scans["case_id"]]
     return scans.assign(
-        study_uid=study_uid,
-        series_uid=[generate_uid(UID_PREFIX, [uid, "1"]) for uid in study_uid],
+        study_uid=pd.Series(study_uid, dtype="str"),
+        series_uid=pd.Series([generate_uid(UID_PREFIX, [uid, "1"]) for uid in study_uid], dtype="str"),
         fault=fault,
         num_files=_num_files(scans["num_slices"], step[chosen], fault),
     )

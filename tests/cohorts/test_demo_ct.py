@@ -176,6 +176,13 @@ def test_a_third_of_the_patients_has_a_ct_and_every_fault_is_in_some_of_them() -
     assert counts[[*FAULTS]].between(3, 5).all()
 
 
+def test_a_cohort_in_which_nobody_had_a_ct_has_no_node_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("midrc_ml.cohorts.demo_scans._SHARE", 0.0)
+    exports = node_exports(invent_patients(20, seed=0, shortcut=0.5))
+    assert [name for name in exports if "ct_series_file" in name] == []
+    assert "CT" not in set(node(exports, "imaging_study")["study_modality"])
+
+
 def test_the_nodes_name_each_ct_study_and_series_with_the_files_that_are_in_it(
     exports: Exports, scans: list[dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -53,7 +53,12 @@ OF_CT = ("covid_ct", "severe")
 def shipped(name: str) -> Task:
     """The task without its metrics, which are a group of their own, and with the selection that it names."""
     own = OmegaConf.load(FILES[name])
-    (selection,) = [entry["/selection@selection"] for entry in own.pop("defaults") if "/selection@selection" in entry]
+    entries = own.pop("defaults")
+    package = ""
+    if "task" in own:  # written for the root of the configuration, as it sets more than the task
+        own, package = own.task, "task."
+    at = f"/selection@{package}selection"
+    (selection,) = [entry[at] for entry in entries if at in entry]
     path = shipped_folder("configs") / "selection" / f"{selection}.yaml"
     config = OmegaConf.merge({"selection": OmegaConf.load(path)}, own)
     config.metrics = {"one": {"_target_": "midrc_ml.evaluation.metrics.mae", "_partial_": True}}
