@@ -243,11 +243,7 @@ def _predictions(fitted: Fitted, studies: pd.DataFrame, task: Task) -> pd.DataFr
 def _with_images(studies: pd.DataFrame, cached: CachedImages, task: Task, flow: CohortFlow) -> pd.DataFrame:
     """Studies whose image can be read, with its position in `cached`; the others are counted by reason."""
     reasons = pd.Series(list(cached.reasons), index=studies.index, dtype=object)
-    left_out = sum(cached.left_out)
-    if left_out:
-        flow.notes.append(
-            f"{left_out} further or damaged files in the series that were read: one film stands for a series"
-        )
+    flow.notes += [f"{count} of the files in these series left out: {why}" for why, count in cached.left_out.items()]
     if cached.num_absent:
         flow.notes.append(f"{cached.num_absent} image files are gone; their images were decoded before, and are used")
     readable = flow.step("image readable", studies.assign(image=range(len(studies))), reasons)

@@ -83,7 +83,7 @@ def prepare(
             {"syntax": str(syntax), "decoder": str(decoder), "n": int(count)}
             for (syntax, decoder), count in decoders.items()
         ],
-        "further_files": int(sum(found.left_out)),
+        "left_out": found.left_out,
         "sources_gone": found.num_absent,
         "bytes": sum(path.stat().st_size for path in cache.folder.glob("*.u8")),
         "damaged": num_damaged,
@@ -123,8 +123,7 @@ def text_of(counts: dict[str, Any]) -> list[str]:
         for entry in counts["decoders"]
     ]
     lines += [f"  {count:,} cannot be used: {reason}" for reason, count in counts["unusable"].items()]
-    if counts["further_files"]:
-        lines.append(f"{counts['further_files']:,} further or damaged files in these series: one image stands for each")
+    lines += [f"  {count:,} of the files in these series left out: {why}" for why, count in counts["left_out"].items()]
     if counts["sources_gone"]:
         lines.append(f"{counts['sources_gone']:,} image files are gone; what was decoded of them before is kept")
     if counts["damaged"] is not None:

@@ -73,6 +73,22 @@ def test_every_film_of_the_cohort_is_decoded_and_no_ct(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "unusable.parquet").exists()
 
 
+def test_files_of_a_series_that_are_in_no_image_are_counted_by_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = cohort(tmp_path)
+    (tmp_path / "several").mkdir()
+    for number in range(3):
+        film(tmp_path / "several" / f"{number}.png", number)
+    (tmp_path / "several" / "0.png").write_bytes(b"not a picture")
+    given.tables.series.loc[0, "file"] = str(tmp_path / "several")
+    with caplog.at_level("INFO"):
+        counts = prepare(tmp_path, given)
+    expected = {"another film of the series": 1, "neither DICOM nor a picture that can be decoded": 1}
+    assert (counts["images"], counts["left_out"]) == (3, expected)
+    assert "  1 of the files in these series left out: another film of the series" in caplog.messages
+
+
 def test_files_that_cannot_be_used_are_counted_by_reason_and_listed(tmp_path: Path) -> None:
     given = cohort(tmp_path)
     (tmp_path / "1.png").write_bytes(b"")

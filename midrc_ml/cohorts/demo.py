@@ -11,20 +11,13 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from filelock import FileLock
 
-from midrc_ml.cohorts.demo_ct import write_scan
-from midrc_ml.cohorts.demo_films import LABEL, write_series
-from midrc_ml.cohorts.demo_nodes import node_exports
-from midrc_ml.cohorts.demo_patients import DemoPatients, invent_patients
-from midrc_ml.cohorts.demo_scans import ct_scans
 from midrc_ml.cohorts.midrc import MidrcCohort
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.errors import InputError, check_kinds, check_least
-from midrc_ml.processes import num_cores, worker_pool
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +25,6 @@ VERSION = 3  # add 1 whenever the same seed would write other files: folders of 
 # Part of every split's SHA-256: add 1 whenever what is known of the studies that were there before changes.
 PATIENTS_VERSION = 2
 MIN_PATIENTS = 20
-_POOL_FROM = 200  # series; below this, starting processes takes longer than it saves
-_README = f"""{LABEL}
-
-Written by `cohort=demo` of midrc_ml: node tables and DICOM files in the form of a MIDRC download.
-Delete this folder at any time; it is written again, with the same bytes, when it is next needed.
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,35 +84,14 @@ class DemoCohort:
             if self.root.is_dir():
                 return
             started = time.monotonic()
+            # Here: what writes DICOM takes longer to import than a cohort that is there takes to read.
+            from midrc_ml.cohorts.demo_download import write_download
+            from midrc_ml.cohorts.demo_patients import invent_patients
+
             log.info("Writing the synthetic demo cohort: %d invented patients", self.num_patients)
             for left in self.root.parent.glob(f"{self.root.name}.*.unfinished"):  # by a process that was killed
                 shutil.rmtree(left, ignore_errors=True)
             unfinished = Path(f"{self.root}.{os.getpid()}.unfinished")
-            write_cohort(invent_patients(self.num_patients, seed=self.seed, shortcut=self.shortcut), unfinished)
+            write_download(invent_patients(self.num_patients, seed=self.seed, shortcut=self.shortcut), unfinished)
             unfinished.rename(self.root)
             log.info("Wrote %s in %.0f s", self.root, time.monotonic() - started)
-
-
-def write_cohort(patients: DemoPatients, root: Path) -> None:
-    """Write the node TSVs and one ZIP per series below `root`."""
-    root.mkdir(parents=True)
-    films, scans = patients.films.to_dict("records"), ct_scans(patients).to_dict("records")
-    film, scan = (partial(write, str(root / "images")) for write in (write_series, write_scan))
-    if len(films) + len(scans) < _POOL_FROM:
-        written = [*map(film, films), *map(scan, scans)]
-    else:
-        with worker_pool(num_cores()) as pool:
-            # The slow ones first, so that the processes end together.
-            of_scans, of_films = pool.map(scan, scans, chunksize=4), pool.map(film, films, chunksize=16)
-            written = [*of_scans, *of_films]
-    facts = {name: (str(size), checksum) for name, size, checksum in written}
-    for name, frame in node_exports(patients).items():
-        if name.endswith("_series_file"):
-            frame = frame.assign(
-                file_size=[facts[file][0] for file in frame["file_name"]],
-                md5sum=[facts[file][1] for file in frame["file_name"]],
-            )
-        # Gen3's export quotes and escapes nothing, and joins cells by tabs.
-        lines = ["\t".join(map(str, frame.columns)), *("\t".join(row) for row in frame.astype("str").to_numpy())]
-        (root / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (root / "README.txt").write_text(_README, encoding="utf-8")

@@ -1,5 +1,6 @@
 """Decode files into an image cache, in parallel, whatever some of them do to the process that decodes them."""
 
+import json
 import logging
 import os
 import time
@@ -139,7 +140,7 @@ def decode_file(asked: Asked, recipe: ImageRecipe) -> Decoded:
         "syntax": record.syntax,
         "decoder": record.decoder,
         "pixels_hash": blake3(pixels).hexdigest(),
-        "left_out": record.left_out,
+        "left_out": json.dumps(record.left_out),
     }
     return row, pixels
 
@@ -266,4 +267,4 @@ def _one_by_one(suspects: list[Asked], recipe: ImageRecipe) -> Iterator[Decoded]
 
 def _row(file: str) -> dict[str, object]:
     size, mtime = stamp(file)
-    return dict.fromkeys(COLUMNS, "") | {"file": file, "bytes": size, "mtime_ns": mtime, "record": -1, "left_out": 0}
+    return dict.fromkeys(COLUMNS, "") | {"file": file, "bytes": size, "mtime_ns": mtime, "record": -1}

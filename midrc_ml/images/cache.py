@@ -9,8 +9,9 @@ import json
 import logging
 import re
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +37,15 @@ class CachedImages:
     """Images in the order they were asked for.
 
     shards: memory maps (record, *record_shape), uint8. place: per image (shard, record), -1 where it failed.
-    reasons: per image why it failed, or None. left_out: per image how many other files its series holds, further films
-    and damaged ones. num_absent: images whose source file is gone, that are served all the same.
+    reasons: per image why it failed, or None. left_out: how many other files the series hold, by the reason why
+    they are in no image. num_absent: images whose source file is gone, that are served all the same.
     """
 
     shards: Sequence[np.ndarray]
     place: np.ndarray
     reasons: Sequence[str | None]
     record_shape: tuple[int, ...]
-    left_out: Sequence[int] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
     num_absent: int = 0
 
     def gather(self, indices: Sequence[int] | np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -107,7 +108,7 @@ class ImageCache:
             place=place,
             reasons=[None if there else str(reason) for there, reason in zip(is_there, rows["reason"], strict=True)],
             record_shape=self.recipe.record_shape,
-            left_out=list(rows["left_out"]),
+            left_out=_left_out(rows["left_out"]),
             num_absent=num_absent,
         )
 
@@ -190,3 +191,11 @@ def _differ(said: pd.Series, asked: Sequence[str]) -> np.ndarray:
     of_table = pd.Series(list(asked), index=said.index, dtype="str")
     are_uids = said.str.fullmatch(_UID).eq(True) & of_table.str.fullmatch(_UID).eq(True)
     return (are_uids & (said != of_table)).to_numpy()
+
+
+def _left_out(rows: pd.Series) -> dict[str, int]:
+    """Counts by reason, the commonest first, from the JSON of each row; one that cannot be used has none."""
+    total: Counter[str] = Counter()
+    for of_series, count in rows[rows != ""].value_counts().items():
+        total.update({reason: number * count for reason, number in json.loads(str(of_series)).items()})
+    return dict(total.most_common())

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -15,15 +16,16 @@ from midrc_ml.images.files import ImageError, Member
 if TYPE_CHECKING:  # decoding needs pydicom; a run whose images are in the cache decodes nothing
     from midrc_ml.images.radiograph import Film, Radiograph
 
-CODE_VERSION = 4  # add 1 whenever the same recipe would give other values: old records are then not read
+CODE_VERSION = 5  # add 1 whenever the same recipe would give other values: old records are then not read
 PERCENTILES = (1.0, 99.0)
+ANOTHER_FILM = "another film of the series"
 
 
 @dataclass(frozen=True)
 class Record:
     """What the cache keeps of a series: its pixels, uint8 of the recipe's `record_shape`, and where they came from.
 
-    left_out: how many other files the series holds, further films and damaged ones.
+    left_out: how many other files the series holds, by the reason why they are not in the record.
     """
 
     pixels: np.ndarray
@@ -31,7 +33,7 @@ class Record:
     series_uid: str
     syntax: str
     decoder: str
-    left_out: int
+    left_out: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,18 +96,20 @@ class Recipe:
         from midrc_ml.images.radiograph import open_film
 
         best: tuple[Film, Radiograph] | None = None
-        reasons: list[str] = []
-        count = 0
+        left_out: Counter[str] = Counter()
         for member in members:
-            count += 1
             try:
                 film = open_film(member)
-                if best is None or film.rank < best[0].rank:
-                    best = film, film.read()
+                is_first = best is None or film.rank < best[0].rank
+                read = film.read() if is_first else None
             except ImageError as error:
-                reasons.append(str(error))
+                left_out[str(error)] += 1
+                continue
+            left_out[ANOTHER_FILM] += best is not None
+            if read is not None:
+                best = film, read
         if best is None:
-            raise ImageError(reasons[0] if reasons else "no file inside")
+            raise ImageError(next(iter(left_out), "no file inside"))
         radiograph = best[1]
         return Record(
             pixels=self.apply(radiograph),
@@ -113,7 +117,7 @@ class Recipe:
             series_uid=radiograph.series_uid,
             syntax=radiograph.syntax,
             decoder=radiograph.decoder,
-            left_out=count - 1,
+            left_out=+left_out,  # without zeros
         )
 
     def apply(self, radiograph: "Radiograph") -> np.ndarray:

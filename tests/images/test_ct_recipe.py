@@ -89,12 +89,13 @@ def test_a_volume_without_contrast_is_refused() -> None:
         small(windows=["mediastinal"]).apply(levels([-1000] * 4 + [-500] * 4))
 
 
-def test_a_series_is_read_with_its_origin_and_the_number_of_other_files() -> None:
+def test_a_series_is_read_with_its_origin_and_the_files_left_out() -> None:
     slices = series(chest(), spacing=(5.0, 8.0, 8.0))
     slices[3].ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
     record = CtRecipe().read(iter(members_of(slices)))
     assert record.pixels.shape == (1, 96, 96, 96)
-    assert (record.series_uid, record.sop_uid, record.left_out) == ("1.2.3.5", "1.2.3.4.1", 1)
+    assert (record.series_uid, record.sop_uid) == ("1.2.3.5", "1.2.3.4.1")
+    assert record.left_out == {"a localizer": 1}
     assert (record.syntax, record.decoder) == ("1.2.840.10008.1.2.1", "numpy")
 
 

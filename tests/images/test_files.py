@@ -226,8 +226,8 @@ def test_the_image_cache_follows_the_files_of_a_pattern(tmp_path: Path) -> None:
     assert cache.load([path], num_processes=1).reasons == ["cannot be read (No such file or directory)"]
     picture("p_1.2_b.png", 200)
     alone = cache.load([path], num_processes=1)
-    assert (list(alone.reasons), list(alone.left_out)) == ([None], [0])
+    assert (alone.reasons, alone.left_out) == ([None], {})
     picture("p_1.2_a.png", 100)
     picture("p_1.23_a.png", 50)
     images = cache.load([path], num_processes=1)
-    assert (list(images.reasons), list(images.left_out)) == ([None], [1])
+    assert (images.reasons, images.left_out) == ([None], {"another film of the series": 1})
