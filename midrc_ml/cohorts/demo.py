@@ -72,6 +72,7 @@ class DemoCohort:
         return MidrcCohort(
             root=str(self.root),
             synthetic=True,
+            cache_dir=self.cache_dir,
             discharge=self.discharge,
             breathing_support=self.breathing_support,
         ).read()

@@ -1,27 +1,16 @@
 """`cohort=midrc`: a folder of MIDRC exports, with the images beside them, as the five tables."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import pandas as pd
-
-from midrc_ml.cohorts.contradictions import Contradiction, check_rule, settle_contradictions
+from midrc_ml.cohorts.contradictions import check_rule
 from midrc_ml.cohorts.discharge import DischargeWords
+from midrc_ml.cohorts.kept_tables import kept_tables
 from midrc_ml.cohorts.midrc_breathing import BreathingWords
-from midrc_ml.cohorts.midrc_cases import note_odd_ages, one_study_each, read_cases, study_copies
-from midrc_ml.cohorts.midrc_events import event_cases, read_events
-from midrc_ml.cohorts.midrc_files import Export, read_export
-from midrc_ml.cohorts.midrc_lists import sorted_by
-from midrc_ml.cohorts.midrc_nodes import SERIES_NODES, SUPPLIED_BY
-from midrc_ml.cohorts.midrc_patients import patient_ids, project_ranks, read_aliases
-from midrc_ml.cohorts.midrc_readings import read_readings
-from midrc_ml.cohorts.midrc_series import series_rows, with_files
+from midrc_ml.cohorts.midrc_patients import read_aliases
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.errors import InputError, check_kinds
-from midrc_ml.tables.schemas import FIVE_TABLES, SERIES, Table
-
-_TEST_DAYS = ("days_from_study_to_pos_covid_test", "days_from_study_to_neg_covid_test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +19,9 @@ class MidrcCohort:
 
     root: the folder that holds them all, at any depth. aliases: a CSV or TSV (columns id, patient) of further ids of
     one person. projects_first: whose copy is taken where several projects have a study; the others follow by name.
-    cache_dir: where what image headers say is kept; None = nowhere. on_contradiction: `refuse`, or `leave_out` the
-    cases that contradict themselves. discharge, breathing_support: the words of sites (configs/discharge,
-    configs/breathing_support); without them no word is known.
+    cache_dir: where the tables, and what image headers say, are kept until something in root changes; None = nowhere.
+    on_contradiction: `refuse`, or `leave_out` the cases that contradict themselves. discharge, breathing_support: the
+    words of sites (configs/discharge, configs/breathing_support); without them no word is known.
     """
 
     root: str | None
@@ -73,80 +62,22 @@ class MidrcCohort:
         discharge, breathing = DischargeWords(self.discharge), BreathingWords(self.breathing_support)
         aliases = read_aliases(self.aliases) if self.aliases else []
         root = Path(self.root).expanduser().resolve()
-        export = read_export(root)
-        notes = list(export.notes)
-        ranks = project_ranks(_projects(export), self.projects_first)
-        found: list[Contradiction] = []
-        cases = copies = studies = readings = None
-        groups: list[tuple[str, ...]] = list(aliases)
-        if "case" in export.nodes:
-            cases, contradictory = read_cases(export.nodes["case"], ranks, notes)
-            found += contradictory
-        known = cases["case_id"] if cases is not None else pd.Series([], dtype="str")
-        if "imaging_study" in export.nodes:
-            copies, named_together = study_copies(export.nodes["imaging_study"], known, ranks, notes)
-            groups += named_together
-        groups += event_cases(export, known, notes)
-        series = series_rows(export, copies, notes)
-        differently: frozenset[str] = frozenset()
-        if "annotation" in export.nodes:
-            readings, differently = read_readings(export.nodes["annotation"], copies, series, notes)
-        if cases is not None:
-            cases["patient_id"] = patient_ids(known, groups)
-            known_ids = set(known)
-            strays = sum(name not in known_ids for name, _ in aliases)
-            if strays:
-                notes.append(f"aliases: {strays} rows have an id that is in no case row")
-        if copies is not None:
-            empty = pd.DataFrame({"case_id": pd.Series(dtype="str")})
-            studies, contradictory = one_study_each(copies, empty if cases is None else cases, differently, notes)
-            found += contradictory
-            if cases is not None:
-                note_odd_ages(cases, studies, notes)
-        events = read_events(export, cases, copies, discharge=discharge, breathing=breathing, notes=notes)
-        series = with_files(series, copies, root, self.cache_dir, notes)
-        given = {"cases": cases, "studies": studies, "series": series, "events": events, "readings": readings}
-        absent = _absent(export, series)
-        tables = Tables.checked(
-            origin="synthetic MIDRC export" if self.synthetic else "MIDRC export",
-            synthetic=self.synthetic,
-            **{table.name: _in_order(given[table.name], table) for table in FIVE_TABLES},
-            absent=absent,
-            notes=tuple(notes),
-        )
-        return settle_contradictions(tables, rule=self.on_contradiction, found=found)  # type: ignore[arg-type]
 
+        def read() -> Tables:
+            from midrc_ml.cohorts.midrc_tables import read_tables  # here: it takes longer than tables that were kept
 
-def _projects(export: Export) -> set[str]:
-    return {
-        name
-        for node in ("case", "imaging_study")
-        if node in export.nodes
-        for name in export.nodes[node]["project_id"].dropna().unique()
-    }
+            return read_tables(
+                root,
+                synthetic=self.synthetic,
+                aliases=aliases,
+                projects_first=self.projects_first,
+                on_contradiction=self.on_contradiction,
+                cache_dir=self.cache_dir,
+                discharge=discharge,
+                breathing=breathing,
+            )
 
-
-def _absent(export: Export, series: pd.DataFrame | None) -> dict[str, str]:
-    """What no file holds: {table or kind of event: where it would come from}."""
-    absent = {
-        name: f"from {words}: no such export in cohort.root"
-        for name, (nodes, words) in SUPPLIED_BY.items()
-        if not any(node in export.columns for node in nodes)
-    }
-    if series is not None and len(series):
-        absent.pop("series", None)  # the images tell of themselves
-    elif not SERIES_NODES.keys() & export.columns.keys():
-        absent["series"] = f"from {SUPPLIED_BY['series'][1]}: no export in cohort.root names a series"
-    if any(column in export.columns.get("imaging_study", ()) for column in _TEST_DAYS):
-        absent.pop("covid_test", None)
-    return {**absent, "laboratory": "MIDRC has no node for laboratory values"}
-
-
-def _in_order(frame: pd.DataFrame | None, table: Table) -> pd.DataFrame | None:
-    """Rows in an order of their own: that of the files, and of the rows in them, makes no difference.
-
-    A million series are left as they come: who takes one of a study chooses it by its id.
-    """
-    if frame is None or table is SERIES:
-        return frame
-    return sorted_by(frame, table.key or [column.name for column in table.columns if column.name in frame])
+        if self.cache_dir is None or not root.is_dir():
+            return read()
+        settings = {**asdict(self), "root": str(root), "aliases": aliases, "cache_dir": None}
+        return kept_tables(read, cache_dir=self.cache_dir, settings=settings, folder=root)

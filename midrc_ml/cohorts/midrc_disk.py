@@ -11,6 +11,8 @@ import pandas as pd
 # Of several copies of a series the first kind is taken: a ZIP is the object that was downloaded.
 ZIP, FOLDER, FILES, PICTURE = range(4)
 ENDING = r"(?i)\.(?:zip|dcm|dicom|ima|png|jpe?g|tiff?|nii|nii\.gz)$"
+# In a note on what a disk or a permission kept from being read: it is tried again, though nothing may have changed.
+NOT_THIS_TIME = "could not be read this time"
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".nii", ".nii.gz")
 _OTHER_ENDING = r"\.[A-Za-z]\w*$"  # of tables, notes and the like: a UID as a name ends in digits
 _HEADER_ARCHIVE = "_headers.zip"  # MIDRC's dicom_header files: no image in them

@@ -5,8 +5,8 @@ from bisect import bisect_left
 
 import pandas as pd
 
-from midrc_ml.cohorts.midrc_disk import FILES, FOLDER, ZIP, Disk
-from midrc_ml.images.files import pattern_of
+from midrc_ml.cohorts.midrc_disk import FILES, FOLDER, NOT_THIS_TIME, ZIP, Disk
+from midrc_ml.images.files import TRY_AGAIN, pattern_of
 from midrc_ml.images.headers import scan_headers
 from midrc_ml.processes import num_cores
 
@@ -53,6 +53,9 @@ def series_by_header(disk: Disk, files: pd.DataFrame, cache_dir: str | None, not
     )
     others = pd.concat([headers[~is_whole], _with_headers(files[~is_first & ~of_whole], cache_dir)])
     unreadable = others["series_uid"].isna()
+    passing = int(others["reason"].str.startswith(TRY_AGAIN).eq(True).sum())
+    if passing:
+        notes.append(f"{passing} files that are named by no series {NOT_THIS_TIME} (a disk, a permission)")
     # A file without any ending may be anything; one that is called an image and is none is told.
     lost = int((unreadable & (others["name"] != others["stem"])).sum())
     if lost:
@@ -68,7 +71,7 @@ def series_by_header(disk: Disk, files: pd.DataFrame, cache_dir: str | None, not
 
 def _with_headers(files: pd.DataFrame, cache_dir: str | None) -> pd.DataFrame:
     headers = scan_headers(files["file"].to_list(), cache_dir=cache_dir, num_processes=min(_NUM_PROCESSES, num_cores()))
-    columns = {**_FROM_HEADER, **{name: name for name in ("instances", "instance_number", "num_series")}}
+    columns = {**_FROM_HEADER, **{name: name for name in ("instances", "instance_number", "num_series", "reason")}}
     return files.assign(**{name: headers[theirs].to_numpy() for name, theirs in columns.items()})
 
 

@@ -103,7 +103,7 @@ def content_findings(cache_dir: Path) -> list[Finding]:
         value += "; of an older version, never read again: the folder can be removed" if old else ""
         facts = {"bytes": size, "files": rows, "older_version": old}
         found.append(finding(status="ok", what=f"images/{folder.name}", value=value, facts=facts))
-    for name in ("headers", "demo"):
+    for name in ("headers", "tables", "demo"):
         if (cache_dir / name).is_dir():
             size = _size(cache_dir / name)
             found.append(finding(status="ok", what=name, value=size_text(size), facts={"bytes": size}))

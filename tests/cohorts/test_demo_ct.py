@@ -143,17 +143,17 @@ def test_the_same_row_writes_the_same_bytes_and_another_seed_other_ones(
 @pytest.mark.parametrize(
     ("fault", "left_out", "reason"),
     [
-        ("", 0, ""),
-        ("localizer inside", 1, ""),
-        ("slice twice", 1, ""),
-        ("slice damaged", 1, ""),
-        ("localizer alone", 0, "a localizer"),
-        ("slices missing", 0, "slices are missing, or too far apart"),
-        ("part only", 0, "cover less than 100 mm from feet to head"),
+        ("", {}, ""),
+        ("localizer inside", {"a localizer": 1}, ""),
+        ("slice twice", {"a duplicate": 1}, ""),
+        ("slice damaged", {"pixels cannot be decoded (the stream is cut off)": 1}, ""),
+        ("localizer alone", {}, "a localizer"),
+        ("slices missing", {}, "slices are missing, or too far apart"),
+        ("part only", {}, "cover less than 100 mm from feet to head"),
     ],
 )
 def test_each_fault_is_left_out_and_counted_or_refused_with_its_reason(
-    scans: list[dict[str, Any]], fault: str, left_out: int, reason: str, tmp_path: Path
+    scans: list[dict[str, Any]], fault: str, left_out: dict[str, int], reason: str, tmp_path: Path
 ) -> None:
     # Where slices are 5 mm apart, one that cannot be read is interpolated.
     scan = {**next(row for row in scans if row["site"] == 0 and not row["fault"]), "fault": fault}
