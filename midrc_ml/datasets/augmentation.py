@@ -1,11 +1,13 @@
 """Augmentation of a whole batch on its device. No mirroring: the heart is on the left.
 
-What is drawn for a study depends on the seed and the epoch alone, not on its batch: neither the number of GPUs nor of
-workers changes it. On a CPU 8-bit films are moved by OpenCV, which is ten times as fast as sampling floats.
+What is drawn for a study depends on the seed, the epoch and the study's place in that, not on its batch: neither the
+number of GPUs nor of workers changes it, and a study that is shown twice looks different. On a CPU 8-bit films are
+moved by OpenCV, which is ten times as fast as sampling floats.
 """
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from midrc_ml.errors import InputError, check_kinds, check_least
@@ -47,13 +49,13 @@ class Augmentation:
                 raise InputError(f"{where}.{name} is {getattr(self, name)!r}; it must be below 1")
 
     def draws(self, count: int, generator: "torch.Generator") -> "torch.Tensor":
-        """Numbers in -1..1 for `count` studies, (study, NUM_DRAWS): made for a whole epoch, batches only read them."""
+        """Numbers in -1..1 for `count` places, (place, NUM_DRAWS): made for a whole epoch, batches only read them."""
         import torch
 
         return torch.rand(count, NUM_DRAWS, generator=generator) * 2 - 1
 
     def mixtures(self, count: int, generator: "torch.Generator") -> "tuple[torch.Tensor, torch.Tensor] | None":
-        """For each of `count` studies its partner and its own share, at least a half; None without mixup."""
+        """For each of `count` places that of its partner, and its own share, at least a half; None without mixup."""
         import torch
 
         if not self.mixup:
@@ -71,10 +73,13 @@ class Augmentation:
         images: uint8, or float in units of the network's input, of the same shape. draws: (study, NUM_DRAWS), of the
         same studies and on the same device.
         """
+        if images.ndim == 5:
+            return self._apply(images.flatten(1, 2), draws, num_slices=images.shape[2]).view(images.shape)
+        return self._apply(images, draws, num_slices=1)
+
+    def _apply(self, images: "torch.Tensor", draws: "torch.Tensor", *, num_slices: int) -> "torch.Tensor":
         import torch
 
-        if images.ndim == 5:
-            return self.apply(images.flatten(1, 2), draws).view(images.shape)
         matrix = self._matrices(draws)
         contrast = (1 + draws[:, CONTRAST] * self.contrast).view(-1, 1, 1, 1)
         brightness = (draws[:, BRIGHTNESS] * self.brightness).view(-1, 1, 1, 1)
@@ -85,7 +90,7 @@ class Augmentation:
             result = images.float().mul_(contrast / 64).add_(brightness - 127.5 / 64 * contrast)
         else:
             result = _moved(images, matrix) * contrast + brightness
-        return self._with_noise(result, draws) if self.noise else result
+        return self._with_noise(result, draws, num_slices) if self.noise else result
 
     def _matrices(self, draws: "torch.Tensor") -> "torch.Tensor":
         """(study, 2, 3): where each pixel comes from, in coordinates of -1..1."""
@@ -100,19 +105,29 @@ class Augmentation:
         down = 2 * self.shift * draws[:, SHIFT_Y] + (1 - window) * draws[:, CROP_Y]
         return torch.stack([cosine, -sine, across, sine, cosine, down], dim=1).view(-1, 2, 3)
 
-    def _with_noise(self, images: "torch.Tensor", draws: "torch.Tensor") -> "torch.Tensor":
-        """Each image with a window of one large field of noise: drawn once, it costs a lookup a study."""
+    def _with_noise(self, images: "torch.Tensor", draws: "torch.Tensor", num_slices: int) -> "torch.Tensor":
+        """Each slice with a window of one large field of noise: drawn once, it costs a lookup a study."""
         import torch
 
-        rows, columns = images.shape[-2:]
-        field = torch.randn(2 * rows, 2 * columns, generator=torch.Generator().manual_seed(_NOISE_SEED))
-        field = field.to(images.device)
-        top = ((draws[:, NOISE_Y] + 1) / 2 * rows).long()
-        left = ((draws[:, NOISE_X] + 1) / 2 * columns).long()
-        down = torch.arange(rows, device=images.device) + top[:, None]
-        across = torch.arange(columns, device=images.device) + left[:, None]
-        noise = field[down[:, :, None], across[:, None, :]]
-        return images + (draws[:, NOISE] * self.noise).view(-1, 1, 1, 1) * noise[:, None]
+        planes, rows, columns = images.shape[1:]
+        field = _noise_field(rows, columns, images.device)
+        # Neighbouring slices have windows far apart; those of one slice, by another window of HU, have the same.
+        number = torch.arange(planes, device=images.device) % num_slices
+        top = (((draws[:, NOISE_Y] + 1) / 2 * rows).long()[:, None] + number * (rows // 3 + 1)) % (rows + 1)
+        left = (((draws[:, NOISE_X] + 1) / 2 * columns).long()[:, None] + number * (columns // 5 + 1)) % (columns + 1)
+        down = torch.arange(rows, device=images.device) + top[..., None]
+        across = torch.arange(columns, device=images.device) + left[..., None]
+        noise = field[down[..., :, None], across[..., None, :]]
+        return images + (draws[:, NOISE] * self.noise).view(-1, 1, 1, 1) * noise
+
+
+@lru_cache(maxsize=2)
+def _noise_field(rows: int, columns: int, device: "torch.device") -> "torch.Tensor":
+    """Normal numbers, (2 rows, 2 columns), always the same."""
+    import torch
+
+    drawn = torch.randn(2 * rows, 2 * columns, generator=torch.Generator().manual_seed(_NOISE_SEED))
+    return drawn.to(device)
 
 
 def _moved(images: "torch.Tensor", matrix: "torch.Tensor") -> "torch.Tensor":

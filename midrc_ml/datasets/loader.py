@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from midrc_ml.datasets.studies import StudyDataset
@@ -69,31 +70,38 @@ class Ahead(Generic[T]):
         return False
 
 
-def fetched(dataset: StudyDataset, rows: Sequence[np.ndarray], *, num_workers: int, pin: bool) -> Iterator[Any]:
-    """The batches of these rows, made here, or by `num_workers` processes, which are started at once.
+def fetched(
+    dataset: StudyDataset, asked: Sequence[tuple[np.ndarray, np.ndarray]], *, num_workers: int, pin: bool
+) -> Iterator[Any]:
+    """The batches of these rows at these places (`StudyDataset.batch`), made here, or by `num_workers` processes.
 
     Processes help only where an item costs much, with a `transform`: gathering is at the speed of memory.
     """
     if not num_workers:
-        return (dataset.batch(some, pin=pin) for some in rows)
+        return (dataset.batch(rows, places=places, pin=pin) for rows, places in asked)
     loader = DataLoader(
-        _Whole(dataset),
-        batch_sampler=[list(some) for some in rows],
+        _Batches(dataset, asked),
+        batch_size=None,
         num_workers=num_workers,
         collate_fn=_as_it_is,
         pin_memory=pin,
+        generator=torch.Generator(),  # else it draws from that of the network's dropout
     )
     return iter(loader)
 
 
-class _Whole(Dataset[Any]):
+class _Batches(Dataset[Any]):
     """The dataset by whole batches, which need no collation."""
 
-    def __init__(self, dataset: StudyDataset) -> None:
-        self._dataset = dataset
+    def __init__(self, dataset: StudyDataset, asked: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+        self._dataset, self._asked = dataset, asked
 
-    def __getitems__(self, rows: list[int]) -> dict[str, Any]:
-        return self._dataset.batch(rows)
+    def __len__(self) -> int:
+        return len(self._asked)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        rows, places = self._asked[number]
+        return self._dataset.batch(rows, places=places)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -29,7 +29,7 @@ class StudyDataset(Dataset):
     of it. tabular: float32 (feature,), in which what is missing is masked (`datasets.clinical_table.Encoder`).
     label: float32 scalar, or (event, time). index: the study's row in `studies`.
     Whole batches by `batch` are gathered at once; a MONAI `transform` on the item's dictionary is applied per item
-    where one is given, its random state set by `seeds` and the item's index.
+    where one is given, its random state set by `seeds` and the item's place in the epoch.
     """
 
     def __init__(
@@ -55,35 +55,48 @@ class StudyDataset(Dataset):
     def _transform(self, index: int) -> Mapping[str, Any]:
         return self.__getitems__([index])[0]
 
-    def __getitems__(self, indices: Sequence[int] | np.ndarray) -> list[Mapping[str, Any]]:
-        """The items, gathered at once: what a `DataLoader` asks for."""
-        batch = self._gathered(np.asarray(indices, dtype=np.int64) % len(self))
-        return [self._transformed({name: values[row] for name, values in batch.items()}) for row in range(len(indices))]
+    def __getitems__(
+        self, indices: Sequence[int] | np.ndarray, *, places: Sequence[int] | np.ndarray | None = None
+    ) -> list[Mapping[str, Any]]:
+        """The items, gathered at once: what a `DataLoader` asks for. places: as in `batch`."""
+        rows = np.asarray(indices, dtype=np.int64) % len(self)
+        batch = self._gathered(rows)
+        return [
+            self._transformed({name: values[number] for name, values in batch.items()}, int(place))
+            for number, place in enumerate(rows if places is None else places)
+        ]
 
-    def _transformed(self, item: dict[str, Any]) -> Mapping[str, Any]:
+    def _transformed(self, item: dict[str, Any], place: int) -> Mapping[str, Any]:
         if self.transform is None:
             return item
         if hasattr(self.transform, "set_random_state"):  # so that neither the batch nor the worker changes it
-            seed = np.random.SeedSequence([*self.seeds, int(item["index"])]).generate_state(1)[0]
+            seed = np.random.SeedSequence([*self.seeds, place]).generate_state(1)[0]
             self.transform.set_random_state(seed=int(seed))
         made: Mapping[str, Any] = self.transform(item)
         return made
 
-    def batch(self, indices: Sequence[int] | np.ndarray, *, pin: bool = False) -> dict[str, Any]:
+    def batch(
+        self,
+        indices: Sequence[int] | np.ndarray,
+        *,
+        places: Sequence[int] | np.ndarray | None = None,
+        pin: bool = False,
+    ) -> dict[str, Any]:
         """One batch: image, tabular (study, then as in an item), label float32 (study,), study_id, index.
 
-        pin: in memory from which a GPU copies by itself.
+        places: of these studies in the epoch, by which one that comes twice is transformed in two ways; None = their
+        indices. pin: in memory from which a GPU copies by itself.
         """
         rows = np.asarray(indices, dtype=np.int64)
         if self.transform is None:
             return self._gathered(rows, pin=pin)
-        items = self.__getitems__(rows)
+        items = self.__getitems__(rows, places=places)
         batch = self._gathered(rows, with_images=False)
         for name in ("image", "tabular"):
             if name in items[0]:
                 # A `MetaTensor` would carry its history along.
                 values = torch.stack([torch.as_tensor(item[name]) for item in items]).as_subclass(torch.Tensor)
-                batch[name] = values.pin_memory() if pin else values
+                batch[name] = values.pin_memory() if pin and values.device.type == "cpu" else values
         return batch
 
     def _gathered(self, rows: np.ndarray, *, pin: bool = False, with_images: bool = True) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """What the network is shown in an epoch: gathered, moved to the device, augmented, mixed."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any
 
 import torch
@@ -15,7 +13,8 @@ from midrc_ml.training.predict import network_inputs
 from midrc_ml.training.ranks import Ranks
 from midrc_ml.training.settings import Training
 
-_LEAST = 2  # studies shown to a network at once: batch statistics need two
+LEAST = 2  # studies shown to a network at once: batch statistics need two
+Stall = tuple["torch.cuda.Event", "torch.cuda.Event"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,8 @@ class Batch:
     """Of some studies: what one rank sees of them.
 
     inputs: of the network. labels, rows: (study,), rows being those of the dataset. count: studies on all ranks.
-    A rank that has too few is shown some more, behind its own, which have no label and do not count.
+    A rank that has too few is shown some more, behind its own, which have no label and no loss; statistics that a
+    network makes of a batch do see them.
     With mixup: `others`, the labels of what is mixed in, and `share`, that of the study itself, both (study,).
     """
 
@@ -43,25 +43,32 @@ class Batch:
             return own
         return torch.lerp(target.losses(counted, self.others), own, self.share)
 
-    def wait(self) -> None:
-        """Let the GPU's own stream wait until this batch is copied and augmented; the host does not wait."""
+    def wait(self) -> "Stall | None":
+        """Let the GPU's own stream wait until this batch is copied and augmented; the host does not wait.
+
+        The events before and after, of which the time between is that in which the GPU stood still; None on a CPU.
+        """
         if self.made is None:
-            return
+            return None
         stream = torch.cuda.current_stream()
+        before = stream.record_event(torch.cuda.Event(enable_timing=True))
         stream.wait_event(self.made)
-        for tensor in (*self.inputs, self.labels, self.others, self.share):
+        for tensor in (*self.inputs, self.labels, self.rows, self.others, self.share):
             if tensor is not None:
                 tensor.record_stream(stream)
+        return before, stream.record_event(torch.cuda.Event(enable_timing=True))
 
 
 @dataclass(frozen=True)
 class EpochBatches:
-    """Makes the batches of an epoch, of which everything random was drawn before, for all studies.
+    """Makes the batches of an epoch, of which everything random was drawn before.
 
-    draws, mixtures: of `Augmentation`; None without it, and without mixup.
+    order: the row of the study at each place of the epoch; one that stands there twice is augmented differently.
+    draws, mixtures: of `Augmentation`, by place; None without it, and without mixup.
     """
 
     dataset: StudyDataset
+    order: torch.Tensor
     settings: Training
     draws: torch.Tensor | None
     mixtures: tuple[torch.Tensor, torch.Tensor] | None
@@ -69,59 +76,59 @@ class EpochBatches:
     ranks: Ranks = field(default_factory=Ranks)
     num_workers: int = 0
 
-    def batches(self, order: torch.Tensor) -> Iterator[Batch]:
-        """The batches in this order of studies, of each the part of this rank.
-
-        A last one of a single study joins the one before: batch statistics need two.
-        """
-        starts = list(range(0, len(order), self.settings.batch_size))
-        if len(starts) > 1 and len(order) - starts[-1] < _LEAST:
-            starts.pop()
-        everyone = [order[start:end] for start, end in zip(starts, [*starts[1:], len(order)], strict=True)]
-        shown = [self._shown_of(rows) for rows in everyone]
-        asked = shown if self.mixtures is None else [torch.cat([rows, self.mixtures[0][rows]]) for rows in shown]
+    def batches(self) -> Iterator[Batch]:
+        """The batches of the epoch, of each the part of this rank."""
+        everyone = torch.arange(len(self.order)).split(sizes(len(self.order), self.settings.batch_size))
+        shown = [self._shown_of(places) for places in everyone]
+        asked = shown if self.mixtures is None else [torch.cat([own, self.mixtures[0][own]]) for own in shown]
         batches = fetched(
             self.dataset,
-            [rows.numpy() for rows in asked],
+            [(self.order[places].numpy(), places.numpy()) for places in asked],
             num_workers=self.num_workers,
             pin=self.device.type == "cuda",
         )
-        return self._made(batches, everyone, shown)
+        parts = zip(shown, map(len, everyone), strict=True)
+        if self.device.type != "cuda":
+            yield from (self._batch(batch, *part) for batch, part in zip(batches, parts, strict=True))
+            return
+        # Gathering, copies and augmentation run beside the training, not in between.
+        stream = torch.cuda.Stream(self.device)
+        stream.wait_stream(torch.cuda.default_stream(self.device))
+        for part in parts:
+            with torch.cuda.stream(stream):
+                made = replace(self._batch(next(batches), *part), made=stream.record_event())
+            yield made
 
     def _shown_of(self, everyone: torch.Tensor) -> torch.Tensor:
         own = everyone[self.ranks.rank :: self.ranks.world]
-        return torch.cat([own, everyone[: max(0, min(_LEAST, len(everyone)) - len(own))]])
+        return torch.cat([own, everyone[: max(0, min(LEAST, len(everyone)) - len(own))]])
 
-    def _made(
-        self, batches: Iterator[Any], everyone: Sequence[torch.Tensor], shown: Sequence[torch.Tensor]
-    ) -> Iterator[Batch]:
-        # Copies and augmentation run beside the training on a GPU, not in between.
-        stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
-        for batch, rows_of_all, rows in zip(batches, everyone, shown, strict=True):
-            with nullcontext() if stream is None else torch.cuda.stream(stream):
-                made = self._batch(batch, rows, len(rows_of_all))
-                yield made if stream is None else replace(made, made=stream.record_event())
-
-    def _batch(self, batch: Mapping[str, Any], rows: torch.Tensor, count: int) -> Batch:
-        own = rows[: len(range(self.ranks.rank, count, self.ranks.world))]
+    def _batch(self, batch: Mapping[str, Any], places: torch.Tensor, count: int) -> Batch:
+        num_own = len(range(self.ranks.rank, count, self.ranks.world))
         labels = batch["label"].to(self.device, non_blocking=True)
+        rows = self.order[places[:num_own]].to(self.device, non_blocking=True)
         if self.mixtures is None:
-            draws = None if self.draws is None else self.draws[rows]
+            draws = None if self.draws is None else self.draws[places]
             inputs = network_inputs(batch, self.device, self.settings.augmentation, draws)
-            return Batch(inputs, labels[: len(own)], own, count)
-        partner, share = (drawn[rows] for drawn in self.mixtures)
-        draws = None if self.draws is None else self.draws[torch.cat([rows, partner])]
+            return Batch(inputs, labels[:num_own], rows, count)
+        partner, share = (drawn[places] for drawn in self.mixtures)
+        draws = None if self.draws is None else self.draws[torch.cat([places, partner])]
         both = network_inputs(batch, self.device, self.settings.augmentation, draws)
         share = share.to(self.device, non_blocking=True)
         mixed = (
-            torch.lerp(values[len(rows) :], values[: len(rows)], share.view(-1, *[1] * (values.ndim - 1)))
+            torch.lerp(values[len(places) :], values[: len(places)], share.view(-1, *[1] * (values.ndim - 1)))
             for values in both
         )
-        others = labels[len(rows) :][: len(own)]
-        return Batch(tuple(mixed), labels[: len(own)], own, count, others, share[: len(own)])
+        others = labels[len(places) :][:num_own]
+        return Batch(tuple(mixed), labels[:num_own], rows, count, others, share[:num_own])
 
 
-def grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
-    """Lists of `size` batches; the last one may be shorter."""
-    while group := list(islice(batches, size)):
-        yield group
+def sizes(count: int, batch_size: int) -> list[int]:
+    """How many studies are in each batch of an epoch of `count`.
+
+    A last one of a single study joins the one before: batch statistics need two.
+    """
+    ends = [*range(batch_size, count, batch_size), count]
+    if len(ends) > 1 and ends[-1] - ends[-2] < LEAST:
+        del ends[-2]
+    return [end - start for start, end in zip([0, *ends], ends, strict=False)]

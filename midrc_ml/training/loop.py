@@ -8,8 +8,10 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -20,8 +22,8 @@ from midrc_ml.datasets.loader import Ahead
 from midrc_ml.datasets.studies import StudyDataset
 from midrc_ml.errors import InputError
 from midrc_ml.training.algorithms import Erm, Session
-from midrc_ml.training.batches import EpochBatches, grouped
-from midrc_ml.training.checkpoints import BEST, LAST, load_checkpoint, save_checkpoint
+from midrc_ml.training.batches import EpochBatches, Stall, sizes
+from midrc_ml.training.checkpoints import BEST, LAST, load_checkpoint, save_epoch, settle_best
 from midrc_ml.training.losses import Target, as_dict, from_dict
 from midrc_ml.training.memory import does_not_fit, largest_batch
 from midrc_ml.training.predict import ONE_PROCESS, scores
@@ -39,8 +41,9 @@ class EpochResult:
     """One epoch. monitor: the watched value.
 
     What follows `lr` is measured, and not part of what has to be equal between runs: seconds; images_per_second and
-    step_ms, the mean time of a step, while training; data_wait, the share of that time in which the device waited for
-    batches; memory_gb, the most that was taken until then, of the GPU or of the process.
+    step_ms, the mean time of a step, while training; data_wait, the share of that time in which training waited for
+    batches, on a GPU with the time in which the GPU did; memory_gb, the most that was taken until then, of the GPU or
+    of the process.
     """
 
     epoch: int
@@ -99,7 +102,9 @@ def train(
         history = [EpochResult(**result) for result in state["history"]]
         best = state["best"]
         begun()
-        yield from history
+    if ranks.is_first:
+        settle_best(folder, history[-1].best_epoch if history else None)
+    yield from history
 
     for epoch in range(len(history) + 1, settings.epochs + 1):
         if settings.patience and history and history[-1].epoch - history[-1].best_epoch >= settings.patience:
@@ -118,8 +123,7 @@ def train(
             folder=folder,
             begun=begun if epoch == 1 else lambda: None,
         )
-        total, lr, waited = shown.train(folder.parent if is_profiled else None)
-        trained = time.monotonic() - started
+        total, lr, seconds, waited = shown.train(folder.parent if is_profiled else None)
 
         score, validation_loss = scores(
             stepper.watched,
@@ -131,7 +135,7 @@ def train(
             ranks=ranks,
         )
         # Before anything is saved: a network whose running statistics overflowed is no good checkpoint.
-        shown.check_finite(validation_loss, shown.num_steps, name="validation")
+        shown.check_finite(validation_loss, len(shown.steps), name="validation")
         watched = (
             validation_loss if monitor.metric is None else float(monitor.metric(validation_set.labels.numpy(), score))
         )
@@ -139,9 +143,6 @@ def train(
         is_better = monitor.better(watched, best)
         if is_better:
             best, best_epoch = watched, epoch
-        if ranks.is_first and (is_better or epoch == 1):  # at first there is no other, yet there has to be a model
-            weights = stepper.watched.state_dict()
-            save_checkpoint({"network": weights, "epoch": epoch, "target": as_dict(target)}, folder / BEST)
         history.append(
             EpochResult(
                 epoch=epoch,
@@ -151,15 +152,17 @@ def train(
                 best_epoch=best_epoch,
                 lr=lr,
                 seconds=time.monotonic() - started,
-                images_per_second=len(train_set) / trained,
-                step_ms=1000 * trained / shown.num_steps,
-                data_wait=waited / trained,
+                images_per_second=len(train_set) / seconds,
+                step_ms=1000 * seconds / len(shown.steps),
+                data_wait=waited / seconds,
                 memory_gb=_memory_gb(device),
             )
         )
         if ranks.is_first:
             record = {"history": [asdict(result) for result in history], "best": best}
-            save_checkpoint(stepper.state() | record, folder / LAST)
+            weights = {"network": stepper.watched.state_dict(), "epoch": epoch, "target": as_dict(target)}
+            # At first there is no other, yet there has to be a model.
+            save_epoch(stepper.state() | record, weights if is_better or epoch == 1 else None, folder)
         yield history[-1]
 
 
@@ -188,59 +191,70 @@ class _Epoch:
     folder: Path
     begun: Callable[[], None]
 
-    @property
-    def num_steps(self) -> int:
-        return math.ceil(len(self.dataset) / (self.settings.batch_size * self.settings.accumulate))
+    @cached_property
+    def steps(self) -> Sequence[Sequence[int]]:
+        """Of each step the sizes of its batches."""
+        of_batch = sizes(len(self.dataset), self.settings.batch_size)
+        at_once = self.settings.accumulate
+        return [of_batch[start : start + at_once] for start in range(0, len(of_batch), at_once)]
 
-    def train(self, profile_to: Path | None) -> tuple[float, float, float]:
-        """The sum of the losses, the last learning rate, the seconds in which the device waited for batches."""
+    def train(self, profile_to: Path | None) -> tuple[float, float, float, float]:
+        """The sum of the losses, the last learning rate, the seconds of it, and of those the waiting for batches."""
         try:
             return self._train(profile_to)
         except torch.OutOfMemoryError:
             pass
         # Here the error and all that it held on to are gone.
-        network, dtype = self.stepper.network, self.stepper.dtype
-        size = self.settings.batch_size
+        stepper = self.stepper
         raise does_not_fit(
-            self.settings, lambda: largest_batch(network, self.dataset, self.stepper.target, below=size, dtype=dtype)
+            self.settings,
+            self.ranks,
+            is_resident=not self.dataset.images_on_host,
+            find=lambda: largest_batch(stepper.network, self.dataset, stepper.target, self.settings, stepper.dtype),
         )
 
-    def _train(self, profile_to: Path | None) -> tuple[float, float, float]:
+    def _train(self, profile_to: Path | None) -> tuple[float, float, float, float]:
         # Of several ranks each has other studies, for which dropout draws other numbers.
         seed_everything(self.seed, self.epoch, *([self.ranks.rank] if self.ranks.rank else []))
         draw = generator(self.seed, self.epoch, 1)
         order = self.algorithm.order(draw)
         augmentation = self.settings.augmentation
-        draws = augmentation.draws(len(self.dataset), draw) if augmentation else None
-        mixtures = augmentation.mixtures(len(self.dataset), draw) if augmentation else None
+        draws = augmentation.draws(len(order), draw) if augmentation else None
+        mixtures = augmentation.mixtures(len(order), draw) if augmentation else None
         self.dataset.seeds = (self.seed, self.epoch)
         self.stepper.network.train()
         device = self.stepper.device
         total = torch.zeros((), dtype=torch.float64, device=device)
         lr = 0.0
         workers = self.compute.num_workers
-        shown = EpochBatches(self.dataset, self.settings, draws, mixtures, device, self.ranks, workers)
+        shown = EpochBatches(self.dataset, order, self.settings, draws, mixtures, device, self.ranks, workers)
+        stalls: list[Stall] = []
+        started = time.monotonic()
         with (
-            Profile(profile_to, device, num_steps=self.num_steps) as profile,
-            Ahead(grouped(shown.batches(order), self.settings.accumulate)) as groups,
+            Profile(profile_to, device, num_steps=len(self.steps)) as profile,
+            Ahead(shown.batches()) as ahead,
         ):
-            for step, group in enumerate(groups, start=1):
+            batches = iter(ahead)
+            for step, of_step in enumerate(self.steps, start=1):
                 lr = self._learning_rate(step)
-                total += self.stepper.step(group, lr)
+                total += self.stepper.step(islice(batches, len(of_step)), sum(of_step), lr, stalls)
                 if step == 1:
+                    paused = time.monotonic()
                     self.begun()
+                    started += time.monotonic() - paused  # what it takes is none of the training
                 profile.step()
                 if step % _CHECK_LOSS_EVERY == 0:
                     self.check_finite(float(total), step)
         self.stepper.end_epoch()
-        summed = float(self.ranks.total(total))
-        self.check_finite(summed, self.num_steps)
-        return summed, lr, groups.waited
+        summed = float(self.ranks.total(total))  # waits for the GPU
+        seconds = time.monotonic() - started
+        self.check_finite(summed, len(self.steps))
+        return summed, lr, seconds, ahead.waited + sum(before.elapsed_time(after) for before, after in stalls) / 1000
 
     def _learning_rate(self, step: int) -> float:
         """Linear warm-up, then half a cosine or a line down to zero, or nothing."""
-        total_steps = self.settings.epochs * self.num_steps
-        done_steps = (self.epoch - 1) * self.num_steps + step
+        total_steps = self.settings.epochs * len(self.steps)
+        done_steps = (self.epoch - 1) * len(self.steps) + step
         warmup = max(1, round(self.settings.warmup * total_steps))
         if done_steps <= warmup:
             return self.settings.lr * done_steps / warmup

@@ -111,7 +111,7 @@ def bare(batch: int, compute: Compute, steps: int) -> Iterator[float]:
     while True:
         started = time.perf_counter()
         for _ in range(steps):
-            total = stepper.step([shown], 1e-4)
+            total = stepper.step([shown], batch, 1e-4)
         float(total)
         yield batch * steps / (time.perf_counter() - started)
 

@@ -11,9 +11,10 @@ from monai.transforms import CastToTyped, Compose, RandAffined, RandGaussianNois
 from torch import nn
 
 from midrc_ml.datasets.augmentation import Augmentation
+from midrc_ml.datasets.resident import on_device
 from midrc_ml.datasets.studies import StudyDataset
 from midrc_ml.images.cache import CachedImages
-from midrc_ml.training.batches import Batch, EpochBatches
+from midrc_ml.training.batches import Batch, EpochBatches, sizes
 from midrc_ml.training.loop import train
 from midrc_ml.training.losses import Binary
 from midrc_ml.training.ranks import Ranks
@@ -43,44 +44,87 @@ def random_by_monai() -> Compose:
     )
 
 
-def shown(data: StudyDataset, settings: Training, *, order: list[int], workers: int = 0) -> dict[int, torch.Tensor]:
-    """{row: what the network sees of it}."""
+def shown(data: StudyDataset, settings: Training, *, order: list[int], workers: int = 0) -> list[torch.Tensor]:
+    """What the network sees at each place of the epoch."""
     augmentation = settings.augmentation
     drawn = torch.Generator().manual_seed(1)
     draws = augmentation.draws(COUNT, drawn) if augmentation else None
     mixtures = augmentation.mixtures(COUNT, drawn) if augmentation else None
-    batches = EpochBatches(data, settings, draws, mixtures, CPU, num_workers=workers).batches(torch.tensor(order))
-    return {int(row): image for batch in batches for row, image in zip(batch.rows, batch.inputs[0], strict=True)}
+    made = EpochBatches(data, torch.tensor(order), settings, draws, mixtures, CPU, num_workers=workers)
+    batches = list(made.batches())
+    assert [int(row) for batch in batches for row in batch.rows] == order
+    return [image for batch in batches for image in batch.inputs[0]]
 
 
 @pytest.mark.parametrize("mixup", [0.0, 0.4])
-def test_a_study_is_shown_alike_in_any_order_and_batch(mixup: float) -> None:
-    forward, backward = list(range(COUNT)), list(range(COUNT))[::-1]
+def test_a_study_is_shown_alike_in_any_batch(mixup: float) -> None:
+    order = list(range(COUNT))[::-1]
     augmentation = Augmentation(mixup=mixup, noise=0.2, crop=0.2)
-    one = shown(dataset(), Training(batch_size=4, augmentation=augmentation), order=forward)
-    other = shown(dataset(), Training(batch_size=5, augmentation=augmentation), order=backward)
-    assert one.keys() == other.keys() == set(forward)
-    assert all(torch.equal(one[row], other[row]) for row in one)
+    one = shown(dataset(), Training(batch_size=4, augmentation=augmentation), order=order)
+    other = shown(dataset(), Training(batch_size=5, augmentation=augmentation), order=order)
+    assert all(torch.equal(*pair) for pair in zip(one, other, strict=True))
 
 
-def test_monais_own_transforms_do_not_depend_on_order_or_workers() -> None:
+@pytest.mark.parametrize("by_monai", [False, True])
+def test_a_study_that_is_drawn_twice_is_shown_in_two_ways(by_monai: bool) -> None:
+    data = dataset(random_by_monai() if by_monai else None)
+    settings = Training(batch_size=4, augmentation=None if by_monai else Augmentation())
+    images = shown(data, settings, order=[7] * COUNT)
+    assert len({image.numpy().tobytes() for image in images}) == COUNT
+
+
+def test_monais_own_transforms_do_not_depend_on_batches_or_workers() -> None:
     data = dataset(random_by_monai())
     data.seeds = (3, 1)
-    plain = shown(data, Training(batch_size=4), order=list(range(COUNT)))
-    with_workers = shown(data, Training(batch_size=5), order=list(range(COUNT))[::-1], workers=2)
-    assert all(torch.equal(plain[row], with_workers[row]) for row in plain)
+    order = list(range(COUNT))[::-1]
+    plain = shown(data, Training(batch_size=4), order=order)
+    with_workers = shown(data, Training(batch_size=5), order=order, workers=2)
+    assert all(torch.equal(*pair) for pair in zip(plain, with_workers, strict=True))
     data.seeds = (3, 2)  # another epoch
-    again = shown(data, Training(batch_size=4), order=list(range(COUNT)))
-    assert not any(torch.equal(plain[row], again[row]) for row in plain)
-    untouched = shown(dataset(), Training(batch_size=4), order=list(range(COUNT)))
-    assert not any(torch.equal(plain[row], untouched[row]) for row in plain)
+    again = shown(data, Training(batch_size=4), order=order)
+    assert not any(torch.equal(*pair) for pair in zip(plain, again, strict=True))
+    untouched = shown(dataset(), Training(batch_size=4), order=order)
+    assert not any(torch.equal(*pair) for pair in zip(plain, untouched, strict=True))
+
+
+def test_workers_draw_nothing_from_the_numbers_of_the_network() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    shown(dataset(), Training(batch_size=4), order=list(range(COUNT)), workers=1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "expected"),
+    [(1, 4, [1]), (4, 4, [4]), (5, 4, [5]), (6, 4, [4, 2]), (9, 4, [4, 5]), (65, 32, [32, 33]), (4, 1, [1, 1, 2])],
+)
+def test_a_last_batch_of_one_joins_the_one_before(count: int, batch_size: int, expected: list[int]) -> None:
+    assert sizes(count, batch_size) == expected
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_gpu_that_is_busy_is_shown_the_right_studies(resident: bool) -> None:
+    device = torch.device("cuda", 0)
+    order = torch.arange(COUNT).repeat(40)
+    here, there = dataset(), dataset()
+    assert isinstance(there.images, CachedImages)
+    there.images = on_device(there.images, range(COUNT), device, wanted=resident)
+    settings = Training(batch_size=4)
+    busy = torch.randn(4096, 4096, device=device)
+    batches = EpochBatches(there, order, settings, None, None, device).batches()
+    for batch, expected in zip(batches, EpochBatches(here, order, settings, None, None, CPU).batches(), strict=True):
+        busy = busy @ busy / 64  # queued where the network is; batches are made beside it
+        batch.wait()
+        assert torch.equal(batch.inputs[0].cpu(), expected.inputs[0])
 
 
 def test_mixup_takes_pairs_of_the_whole_epoch_and_their_labels() -> None:
     data = dataset(table=True)
     settings = Training(batch_size=4, augmentation=Augmentation(mixup=0.4))
     partner, share = torch.arange(COUNT).roll(1), torch.linspace(0.5, 1, COUNT)
-    batches = EpochBatches(data, settings, None, (partner, share), CPU).batches(torch.arange(COUNT))
+    batches = EpochBatches(data, torch.arange(COUNT), settings, None, (partner, share), CPU).batches()
     first: Batch = next(iter(batches))
     assert first.others is not None
     assert torch.equal(first.others, data.labels[partner[:4]])
@@ -94,9 +138,9 @@ def test_mixup_takes_pairs_of_the_whole_epoch_and_their_labels() -> None:
 def test_ranks_share_each_batch_and_none_sees_fewer_than_two(world: int) -> None:
     parts = [
         list(
-            EpochBatches(dataset(), Training(batch_size=4), None, None, CPU, Ranks(rank, world)).batches(
-                torch.arange(COUNT - 1)
-            )
+            EpochBatches(
+                dataset(), torch.arange(COUNT - 1), Training(batch_size=4), None, None, CPU, Ranks(rank, world)
+            ).batches()
         )
         for rank in range(world)
     ]

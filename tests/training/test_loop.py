@@ -237,7 +237,7 @@ def test_the_average_of_the_weights_is_what_is_validated_and_kept(tmp_path: Path
 
 
 def test_the_average_after_several_steps_is_the_one_by_hand(tmp_path: Path) -> None:
-    """Steps 1..3: average = w1, then a half of itself and a half of w2, then of w3."""
+    """Steps 1..3: the average is w1, then 1/10 of itself and 9/10 of w2, then 2/11 of itself and 9/11 of w3."""
     seen: list[torch.Tensor] = []
 
     class Watched(nn.Linear):
@@ -252,7 +252,7 @@ def test_the_average_after_several_steps_is_the_one_by_hand(tmp_path: Path) -> N
     steps = [*seen[1:], net[2].weight.detach().clone()]
     assert len(steps) == 3
     load_best(net, tmp_path)
-    expected = steps[0] * 0.25 + steps[1] * 0.25 + steps[2] * 0.5
+    expected = steps[0] * 0.2 / 11 + steps[1] * 1.8 / 11 + steps[2] * 9 / 11
     torch.testing.assert_close(net[2].weight.detach(), expected, atol=1e-6, rtol=1e-5)
 
 
@@ -307,3 +307,19 @@ def test_group_dro_resumed_equals_group_dro_never_stopped(tmp_path: Path) -> Non
     list(itertools.islice(epochs(tmp_path / "cut", network()), 1))
     again = list(epochs(tmp_path / "cut", network(seed=9)))
     assert [timeless(epoch) for epoch in again] == [timeless(epoch) for epoch in straight]
+
+
+def test_a_kill_between_the_two_files_of_an_epoch_keeps_the_best_of_those_that_counted(tmp_path: Path) -> None:
+    """The best weights wait beside `best.pt` until `last.pt` tells of their epoch."""
+    run(tmp_path, Training(epochs=3, batch_size=8, lr=0.01), network())
+    kept = (tmp_path / "best.pt").read_bytes()
+    best = torch.load(tmp_path / "best.pt", weights_only=True)
+    # Killed before `last.pt`: the epoch never counted.
+    torch.save({**best, "epoch": 9}, tmp_path / "best.next.pt")
+    run(tmp_path, Training(epochs=3, batch_size=8, lr=0.01), network())
+    assert (tmp_path / "best.pt").read_bytes() == kept
+    assert not (tmp_path / "best.next.pt").exists()
+    # Killed after it: it did.
+    (tmp_path / "best.pt").rename(tmp_path / "best.next.pt")
+    run(tmp_path, Training(epochs=3, batch_size=8, lr=0.01), network())
+    assert (tmp_path / "best.pt").read_bytes() == kept

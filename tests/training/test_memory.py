@@ -12,7 +12,8 @@ from midrc_ml.datasets.studies import StudyDataset
 from midrc_ml.images.cache import CachedImages
 from midrc_ml.training.loop import train
 from midrc_ml.training.losses import Binary
-from midrc_ml.training.memory import DoesNotFit
+from midrc_ml.training.memory import DoesNotFit, does_not_fit
+from midrc_ml.training.ranks import Ranks
 from midrc_ml.training.settings import Compute, Monitor, Training
 
 
@@ -60,3 +61,16 @@ def test_the_message_names_a_batch_that_fits_and_the_accumulation(tmp_path: Path
 def test_where_nothing_fits_it_says_what_else_to_do(tmp_path: Path) -> None:
     with pytest.raises(DoesNotFit, match=r"not even 2 studies fit; choose smaller images"):
         run(1, tmp_path, batch_size=16)
+
+
+def test_several_ranks_try_nothing_as_the_others_wait() -> None:
+    tried: list[int] = []
+    error = does_not_fit(
+        Training(batch_size=256, accumulate=2), Ranks(1, 4), is_resident=True, find=lambda: tried.append(1)
+    )
+    assert str(error) == (
+        "the GPU ran out of memory with training.batch_size=256, 64 studies on each of 4 GPUs; training.batch_size=128 "
+        "training.accumulate=4 may fit, it was not tried: steps are over as many studies; compute.resident=false "
+        "leaves it the room of the images"
+    )
+    assert not tried
