@@ -18,6 +18,7 @@ from midrc_ml.evaluation.evaluate import Evaluation, Fairness, Results, evaluate
 from midrc_ml.evaluation.metrics import lower_is_better
 from midrc_ml.images.build import ImageRecipe
 from midrc_ml.images.cache import CachedImages, ImageCache
+from midrc_ml.models.contract import check_table
 from midrc_ml.predictions import predictions_table, save_predictions
 from midrc_ml.reporting.run_folder import RunFolder, source_state, write_environment
 from midrc_ml.splits.by_patient import Split, assign_parts
@@ -26,6 +27,7 @@ from midrc_ml.tasks.task import Task
 from midrc_ml.tracking.tracker import RunFacts, RunTracker
 from midrc_ml.training.algorithms import Algorithm
 from midrc_ml.training.fit import Fitted, Inputs, fit
+from midrc_ml.training.losses import check_loss
 from midrc_ml.training.ranks import Ranks
 from midrc_ml.training.settings import Compute, Monitor, Training
 
@@ -68,6 +70,9 @@ def train_and_evaluate(
         )
     if clinical is not None:
         clinical.check_task(task)
+    check_table(model, is_given=clinical is not None)
+    check_loss(task.kind, loss=training.loss, class_weight=training.class_weight, name=task.name)
+    compute.check(training, ranks)
     monitor = _monitor(training, task)
     if ranks.world > 1:
         log.info("Waiting for the other %d processes", ranks.world - 1)

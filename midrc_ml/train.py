@@ -11,6 +11,7 @@ python -m midrc_ml.train --hydra-help                   Hydra's own flags
 
 import inspect
 import logging
+import socket
 import sys
 import time
 from pathlib import Path
@@ -51,8 +52,10 @@ def _train_along(arguments: list[str], ranks: Ranks) -> None:
         known = inspect.signature(train_along).parameters
         settings = {name: value for name, value in instantiated(config).items() if name in known}
         train_along(**settings, ranks=ranks)
-    except (InputError, HydraException, OmegaConfBaseException):
-        time.sleep(_LET_THE_FIRST_SPEAK)  # it meets the same error; torchrun ends all when one has ended
+    except (InputError, HydraException, OmegaConfBaseException) as error:
+        time.sleep(_LET_THE_FIRST_SPEAK)  # where it meets the same error, torchrun ends all when it has ended
+        where = f"process {ranks.rank} on {socket.gethostname()}"
+        print(f"error: {where}: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(EXIT_INPUT) from None
 
 

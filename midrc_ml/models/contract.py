@@ -21,15 +21,19 @@ def network_of(model: Callable[..., Any], *, num_outputs: int, shapes: Sequence[
         InputError: it reads a clinical table and there is none, or the other way round.
     """
     features = [shape[0] for shape in shapes if len(shape) == 1]
-    takes = inspect.signature(model).parameters
-    if bool(features) != ("num_features" in takes):
-        raise InputError(
-            "model: it reads no clinical table, but clinical=... gives one; give model=fusion, or mlp, or clinical=none"
-            if features
-            else "model: it reads a clinical table, and clinical=none gives none; give clinical=demographics or another"
-        )
+    check_table(model, is_given=bool(features))
     network: nn.Module = model(num_outputs=num_outputs, **({"num_features": features[0]} if features else {}))
     return network
+
+
+def check_table(model: Callable[..., Any], *, is_given: bool) -> None:
+    """Refuse a model that reads a clinical table where none is given, or the other way round."""
+    if is_given != ("num_features" in inspect.signature(model).parameters):
+        raise InputError(
+            "model: it reads no clinical table, but clinical=... gives one; give model=fusion, or mlp, or clinical=none"
+            if is_given
+            else "model: it reads a clinical table, and clinical=none gives none; give clinical=demographics or another"
+        )
 
 
 def check_contract(network: "nn.Module", *, num_outputs: int, shapes: Sequence[Sequence[int]]) -> None:

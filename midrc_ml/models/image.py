@@ -22,8 +22,18 @@ def densenet121(*, num_outputs: int, spatial_dims: int = 2, in_channels: int = 1
         raise InputError(f"model.dropout is {dropout!r}; it must be a number of at least 0 and below 1")
     if spatial_dims not in (2, 3):
         raise InputError(f"model.spatial_dims is {spatial_dims!r}; it must be 2 (films) or 3 (volumes)")
+    import torch
     from monai.networks.nets import DenseNet121
 
-    return DenseNet121(
+    network: nn.Module = DenseNet121(
         spatial_dims=spatial_dims, in_channels=in_channels, out_channels=num_outputs, dropout_prob=dropout
     )
+    if spatial_dims == 3 and torch.are_deterministic_algorithms_enabled():
+        # The gradient of torch's own has no deterministic form on a GPU.
+        from midrc_ml.models.pooling import Halved
+
+        for module in network.modules():
+            for name, child in module.named_children():
+                if isinstance(child, torch.nn.AvgPool3d):
+                    setattr(module, name, Halved(child))
+    return network

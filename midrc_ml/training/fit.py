@@ -96,7 +96,8 @@ def fit(
     studies = inputs.studies
     images: Any = inputs.images
     if images is not None:
-        images = on_device(images, studies["image"].to_numpy(), device, wanted=compute.resident)
+        wanted = False if compute.items_on_host(training) else compute.resident
+        images = on_device(images, studies["image"].to_numpy(), device, wanted=wanted)
     table = None if inputs.table is None else _encoded(inputs.table, studies["part"], checkpoints, ranks)
     parts, data = {}, {}
     for part in PARTS:

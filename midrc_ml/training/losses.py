@@ -194,6 +194,17 @@ def _constant(values: tuple[float, ...], device: "torch.device") -> "torch.Tenso
 _OF_KIND: dict[str, type[Any]] = {cls.kind: cls for cls in (Binary, Classes, Amount, Ordered, Hazards)}
 
 
+def check_loss(kind: str, *, loss: str, class_weight: str, name: str) -> None:
+    """Refuse a loss or weights that this kind of task does not have. name: of the task."""
+    if loss not in ("auto", *LOSSES[kind]):
+        raise InputError(
+            f"training.loss is {loss!r}; for task={name}, which is of kind {kind}, it must be auto or one of "
+            f"{', '.join(LOSSES[kind])}"
+        )
+    if class_weight != "none" and kind not in ("binary", "multiclass"):
+        raise InputError(f"training.class_weight is {class_weight!r}, but task={name} is of kind {kind}; give none")
+
+
 def target_of(
     kind: str,
     labels: "torch.Tensor",
@@ -211,13 +222,7 @@ def target_of(
     Raises:
         InputError: a loss or weights that this kind of task does not have, or labels of which nothing can be learned.
     """
-    if loss not in ("auto", *LOSSES[kind]):
-        raise InputError(
-            f"training.loss is {loss!r}; for task={name}, which is of kind {kind}, it must be auto or one of "
-            f"{', '.join(LOSSES[kind])}"
-        )
-    if class_weight != "none" and kind not in ("binary", "multiclass"):
-        raise InputError(f"training.class_weight is {class_weight!r}, but task={name} is of kind {kind}; give none")
+    check_loss(kind, loss=loss, class_weight=class_weight, name=name)
     loss = LOSSES[kind][0] if loss == "auto" else loss
     balanced = class_weight == "balanced"
     if kind == "binary":

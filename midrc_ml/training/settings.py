@@ -64,6 +64,8 @@ class Training:
         check_least(self, "training", **least, accumulate=1, ema=0)
         if self.ema >= 1:
             raise InputError(f"training.ema is {self.ema!r}; it must be below 1 (0.999 is usual)")
+        if self.warmup >= 1:
+            raise InputError(f"training.warmup is {self.warmup!r}; it is a share of all steps, and must be below 1")
         if self.schedule not in SCHEDULES:
             raise InputError(f"training.schedule is {self.schedule!r}; it must be one of {', '.join(SCHEDULES)}")
         if self.class_weight not in CLASS_WEIGHTS:
@@ -132,6 +134,10 @@ class Compute:
                 f"compute.device is {self.device}, but torch finds no GPU here; use compute.device=cpu or auto"
             )
         name = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+        if name.startswith("cuda:") and int(name.removeprefix("cuda:")) >= torch.cuda.device_count():
+            raise InputError(
+                f"compute.device is {name}, but torch finds {torch.cuda.device_count()} GPUs here, numbered from 0"
+            )
         if ranks.world == 1 or name == "cpu":
             return torch.device(name)
         if name != "cuda":
@@ -149,7 +155,7 @@ class Compute:
         """The device, with what these settings say of torch done.
 
         Raises:
-            InputError: as `torch_device`; or compilation was asked for and no compiler is there.
+            InputError: as `torch_device`.
         """
         import torch
 
@@ -161,10 +167,31 @@ class Compute:
             torch.backends.cudnn.benchmark = not self.deterministic
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS refuses
-            torch.use_deterministic_algorithms(True)
-        if self.compile and device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
-            raise InputError("compute.compile is true, but no C++ compiler is here; install g++, or leave it out")
+        # A run before, of the same process, may have had it; to set it imports torch's compiler.
+        if self.deterministic != torch.are_deterministic_algorithms_enabled():
+            torch.use_deterministic_algorithms(self.deterministic)
         return device
+
+    def check(self, training: Training, ranks: Ranks) -> None:
+        """Refuse what cannot be done here or together with `training`, before hours go into decoding.
+
+        Raises:
+            InputError: as `torch_device`; no compiler; or images that would have to be in two places.
+        """
+        if self.resident and self.items_on_host(training):
+            raise InputError(
+                "compute.resident is true, but training.transform and compute.num_workers make batches on the host; "
+                "give compute.resident=null"
+            )
+        if (self.device.startswith("cuda") or self.compile) and (
+            self.torch_device(ranks).type == "cpu"  # so compile it is
+            and not any(map(shutil.which, ("c++", "g++", "clang++")))
+        ):
+            raise InputError("compute.compile is true, but no C++ compiler is here; install g++, or leave it out")
+
+    def items_on_host(self, training: Training) -> bool:
+        """Whether batches are made study by study or by other processes, which cannot read from a GPU."""
+        return training.transform is not None or self.num_workers > 0
 
     def autocast_dtype(self, device: "torch.device") -> "torch.dtype | None":
         """The type of the forward pass under autocast; None = float32 without autocast."""

@@ -9,6 +9,7 @@ from torch import nn
 from midrc_ml.errors import InputError
 from midrc_ml.models.contract import check_contract
 from midrc_ml.models.image import densenet121
+from midrc_ml.models.pooling import Halved
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +98,29 @@ def test_a_network_for_volumes_takes_volumes_and_no_films() -> None:
         check_contract(network, num_outputs=2, shapes=[(1, 32, 32)])
     with pytest.raises(InputError, match=r"model.spatial_dims is 4; it must be 2 \(films\) or 3 \(volumes\)"):
         densenet121(num_outputs=1, spatial_dims=4)
+
+
+def test_volumes_are_halved_as_torch_does_with_a_gradient_that_has_a_deterministic_form() -> None:
+    pool = nn.AvgPool3d(2)
+    volumes = torch.randn(2, 3, 5, 6, 7, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    torch.testing.assert_close(Halved(pool)(volumes), pool(volumes))
+    gradients = [torch.autograd.grad((made(volumes) ** 2).sum(), volumes)[0] for made in (pool, Halved(pool))]
+    torch.testing.assert_close(*gradients)
+    with pytest.raises(ValueError, match="is no AvgPool3d"):
+        Halved(nn.AvgPool3d(3))
+
+
+def test_a_deterministic_network_of_volumes_has_the_same_weights_and_output() -> None:
+    torch.manual_seed(0)
+    plain = densenet121(num_outputs=1, spatial_dims=3).eval()
+    torch.use_deterministic_algorithms(True)
+    try:
+        torch.manual_seed(0)
+        other = densenet121(num_outputs=1, spatial_dims=3).eval()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert not any(isinstance(module, nn.AvgPool3d) for module in other.modules())
+    assert list(other.state_dict()) == list(plain.state_dict())
+    volumes = torch.randn(1, 1, 34, 33, 32, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(other(volumes), plain(volumes))
