@@ -26,7 +26,7 @@ from midrc_ml.splits.manifest import PARTS, Manifest
 from midrc_ml.tasks.task import Task
 from midrc_ml.tracking.tracker import RunFacts, RunTracker
 from midrc_ml.training.algorithms import Algorithm
-from midrc_ml.training.fit import Fitted, Inputs, fit
+from midrc_ml.training.fit import Fitted, Inputs, check_labels, fit
 from midrc_ml.training.losses import check_loss
 from midrc_ml.training.ranks import Ranks
 from midrc_ml.training.settings import Compute, Monitor, Training
@@ -94,6 +94,7 @@ def train_and_evaluate(
             (output_dir / "audit.json").write_text(json.dumps([entry.as_dict() for entry in audit], indent=1) + "\n")
             stop_on_failure(audit)
             _say_who_is_in(tables, manifest, flow)
+            check_labels(studies, task, training)
             asked = studies
             cached = _cached(asked, images, compute, paths["cache_dir"])
             if cached is not None:
@@ -193,6 +194,7 @@ def train_along(
     paths: Mapping[str, str],
 ) -> None:
     """What a process of torchrun does that is not the first: wait for the first, then train with it."""
+    compute.check(training, ranks)
     ranks.join(compute.torch_device(ranks).type)
     asked, inputs, output_dir = ranks.share(None)
     fit(

@@ -20,8 +20,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from midrc_ml.command import EXIT_INPUT, run_composed, stop
-from midrc_ml.config import composed, instantiated, load_config, save_config, shareable_params
+from midrc_ml.command import run_composed, stop
+from midrc_ml.config import composed, explain_hydra_error, instantiated, load_config, save_config, shareable_params
 from midrc_ml.errors import InputError
 from midrc_ml.training.ranks import Ranks
 
@@ -32,7 +32,10 @@ _LET_THE_FIRST_SPEAK = 60  # seconds
 
 def main() -> None:
     """Run the verb with the process's arguments."""
-    ranks = Ranks.of_environment()
+    try:
+        ranks = Ranks.of_environment()
+    except InputError as error:
+        stop(str(error))
     if ranks.world > 1 and {"-m", "--multirun"} & set(sys.argv):
         stop("torchrun starts the processes of one run, and -m asks for several runs; start them one by one")
     if ranks.is_first:
@@ -52,11 +55,10 @@ def _train_along(arguments: list[str], ranks: Ranks) -> None:
         known = inspect.signature(train_along).parameters
         settings = {name: value for name, value in instantiated(config).items() if name in known}
         train_along(**settings, ranks=ranks)
-    except (InputError, HydraException, OmegaConfBaseException) as error:
+    except (InputError, HydraException, OmegaConfBaseException, OSError) as error:
         time.sleep(_LET_THE_FIRST_SPEAK)  # where it meets the same error, torchrun ends all when it has ended
-        where = f"process {ranks.rank} on {socket.gethostname()}"
-        print(f"error: {where}: {' '.join(str(error).split())}", file=sys.stderr)
-        raise SystemExit(EXIT_INPUT) from None
+        said = explain_hydra_error(error, arguments) if isinstance(error, HydraException) else str(error)
+        stop(f"process {ranks.rank} on {socket.gethostname()}: {' '.join(said.split())}")
 
 
 def _run(config: DictConfig, output_dir: Path, *, resumed: bool = False) -> None:

@@ -104,6 +104,7 @@ class MlflowTracking:
                 "train/step_ms": epoch["step_ms"],
                 "train/data_wait": epoch["data_wait"],
                 "train/memory_gb": epoch["memory_gb"],
+                **{f"validation/epoch/{name}": value for name, value in epoch["metrics"].items()},
             }
             metrics += [Metric(name, value, now, epoch["epoch"]) for name, value in named.items() if value == value]
         if metrics:

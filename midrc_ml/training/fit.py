@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +22,10 @@ from midrc_ml.training.ranks import Ranks
 from midrc_ml.training.settings import Compute, Monitor, Training
 
 if TYPE_CHECKING:
+    import torch
+
     from midrc_ml.training.loop import EpochResult
+    from midrc_ml.training.losses import Target
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +91,6 @@ def fit(
     from midrc_ml.datasets.studies import StudyDataset
     from midrc_ml.models.contract import check_contract, network_of
     from midrc_ml.training.loop import load_best, train
-    from midrc_ml.training.losses import target_of
     from midrc_ml.training.predict import scores
     from midrc_ml.training.seeds import seed_everything
     from midrc_ml.training.steps import with_shared_statistics
@@ -105,14 +108,7 @@ def fit(
         parts[part] = studies.iloc[rows].reset_index(drop=True)
         transform = training.transform if part == "train" else None
         data[part] = StudyDataset(parts[part], images, transform, None if table is None else table[rows])
-    target = target_of(
-        task.kind,
-        data["train"].labels,
-        classes=task.classes,
-        loss=training.loss,
-        class_weight=training.class_weight,
-        name=task.name,
-    )
+    target = _target(data["train"].labels, task, training)
     image_shape = () if inputs.image_shape is None else (inputs.image_shape,)
     shapes = (*image_shape, *(() if table is None else ((table.shape[1],),)))
     seed_everything(seed, 0)
@@ -120,11 +116,10 @@ def fit(
     network, words = with_shared_statistics(network, device, ranks)
     if words and ranks.is_first:
         log.warning("%s", words)
-    dtype = compute.autocast_dtype(device)
     log.info(
         "Training on %s in %s, %d threads%s: at most %d epochs",
         device,
-        str(dtype or torch.float32).removeprefix("torch."),
+        str(compute.autocast_dtype(device) or torch.float32).removeprefix("torch."),
         torch.get_num_threads(),
         f", {ranks.world} processes" if ranks.world > 1 else "",
         training.epochs,
@@ -150,6 +145,13 @@ def fit(
             history.append(asdict(epoch))
             seen(history)
             _say(epoch)
+            if math.isnan(epoch.monitor) and epoch.epoch == 1 and ranks.is_first:
+                log.warning(
+                    "training.monitor=%s cannot be estimated on the %d validation studies: until it can be, no epoch "
+                    "is better than the first, whose weights are kept; training.monitor=loss always can",
+                    monitor.name,
+                    len(data["validation"]),
+                )
     except InputError:
         raise
     except (RuntimeError, ValueError, AssertionError, TypeError):
@@ -158,6 +160,9 @@ def fit(
         raise
     ranks.gather(None)  # the first has written the best epoch when all are here
     target = load_best(network, checkpoints)
+    # A run goes on in the precision in which it was begun, on another machine too.
+    precision = history[-1]["precision"]
+    dtype = None if precision == "float32" else getattr(torch, precision)
     scored = {
         part: scores(
             network, data[part], target, batch_size=training.batch_size, device=device, dtype=dtype, ranks=ranks
@@ -165,6 +170,36 @@ def fit(
         for part in SCORED
     }
     return Fitted(network=network, history=history, scores=scored, shapes=shapes)
+
+
+def check_labels(studies: pd.DataFrame, task: Task, training: Training) -> None:
+    """Refuse training labels of which nothing can be learned; before their images are decoded.
+
+    studies: as of `Task.labelled_studies`, with part.
+
+    Raises:
+        InputError: naming what these labels lack.
+    """
+    if task.kind not in ("ordinal", "time_to_event"):  # the others learn of any labels, and need no torch yet
+        return
+    import torch
+
+    columns = ["label", "time"] if "time" in studies else "label"
+    labels = studies.loc[studies["part"] == "train", columns].to_numpy(dtype=np.float32)
+    _target(torch.from_numpy(labels), task, training)
+
+
+def _target(labels: "torch.Tensor", task: Task, training: Training) -> "Target":
+    from midrc_ml.training.losses import target_of
+
+    return target_of(
+        task.kind,
+        labels,
+        classes=task.classes,
+        loss=training.loss,
+        class_weight=training.class_weight,
+        name=task.name,
+    )
 
 
 def _is_ours(model: Callable[..., Any]) -> bool:

@@ -9,7 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -38,9 +38,11 @@ _CHECK_LOSS_EVERY = 20  # steps; a check waits for the GPU
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One epoch. monitor: the watched value.
+    """One epoch. monitor: the watched value. metrics: of the validation part, those that can be estimated.
 
-    What follows `lr` is measured, and not part of what has to be equal between runs: seconds; images_per_second and
+    precision: float32, or that of autocast.
+
+    What follows is measured, and not part of what has to be equal between runs: seconds; images_per_second and
     step_ms, the mean time of a step, while training; data_wait, the share of that time in which training waited for
     batches, on a GPU with the time in which the GPU did; memory_gb, the most that was taken until then, of the GPU or
     of the process.
@@ -52,6 +54,8 @@ class EpochResult:
     monitor: float
     best_epoch: int
     lr: float
+    precision: str = "float32"
+    metrics: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     images_per_second: float = 0.0
     step_ms: float = 0.0
@@ -136,9 +140,9 @@ def train(
         )
         # Before anything is saved: a network whose running statistics overflowed is no good checkpoint.
         shown.check_finite(validation_loss, len(shown.steps), name="validation")
-        watched = (
-            validation_loss if monitor.metric is None else float(monitor.metric(validation_set.labels.numpy(), score))
-        )
+        truth = validation_set.labels.numpy()
+        watched = validation_loss if monitor.metric is None else float(monitor.metric(truth, score))
+        metrics = {name: float(metric(truth, score)) for name, metric in monitor.metrics.items()}
         best_epoch = history[-1].best_epoch if history else epoch
         is_better = monitor.better(watched, best)
         if is_better:
@@ -151,6 +155,8 @@ def train(
                 monitor=watched,
                 best_epoch=best_epoch,
                 lr=lr,
+                precision=stepper.precision,
+                metrics={name: value for name, value in metrics.items() if not math.isnan(value)},
                 seconds=time.monotonic() - started,
                 images_per_second=len(train_set) / seconds,
                 step_ms=1000 * seconds / len(shown.steps),

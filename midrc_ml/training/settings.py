@@ -1,12 +1,13 @@
 """Settings of training and of the machine, checked when they are made: before a file is read or torch imported."""
 
+import functools
 import inspect
 import math
 import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from midrc_ml.errors import InputError, check_kinds, check_least
@@ -31,7 +32,7 @@ CLASS_WEIGHTS = get_args(ClassWeight)
 class Training:
     """How a network is trained.
 
-    lr: the highest learning rate, reached after `warmup` (a fraction of all steps) and then lowered to zero along a
+    lr: the highest learning rate, reached after `warmup` (a share of all steps, below 1), then lowered to zero along a
     `schedule` (cosine or linear), or kept (constant). accumulate: batches whose gradients make one step. ema: decay a
     step of a moving average of the weights, which is then what is validated, kept and used; 0 = none. patience: epochs
     without a better `monitor` after which training stops; 0 = never. monitor: `loss` of the validation part, or a
@@ -95,7 +96,8 @@ class Compute:
     that decodes instead (auto, HOST:PORT, local); it has to see the files under the same names.
     compile: the network by torch.compile: seconds to minutes at first, then faster steps on a GPU. deterministic: only
     algorithms that give the same bits again, on a GPU too. resident: all images live on the device; None = on a GPU,
-    where they fit. profile: write what the first steps spend their time on into the run's folder.
+    where they fit, but with training.transform or num_workers, which read them on the host. profile: write what the
+    first steps spend their time on into the run's folder.
     """
 
     device: str = "auto"
@@ -134,11 +136,12 @@ class Compute:
                 f"compute.device is {self.device}, but torch finds no GPU here; use compute.device=cpu or auto"
             )
         name = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        if name.startswith("cuda:") and int(name.removeprefix("cuda:")) >= torch.cuda.device_count():
-            raise InputError(
-                f"compute.device is {name}, but torch finds {torch.cuda.device_count()} GPUs here, numbered from 0"
-            )
         if ranks.world == 1 or name == "cpu":
+            if name.startswith("cuda:") and int(name.removeprefix("cuda:")) >= torch.cuda.device_count():
+                raise InputError(
+                    f"compute.device is {name}, but torch finds {torch.cuda.device_count()} GPUs here, numbered from 0; "
+                    f"give one of these, or auto"
+                )
             return torch.device(name)
         if name != "cuda":
             raise InputError(
@@ -160,14 +163,16 @@ class Compute:
         import torch
 
         device = self.torch_device(ranks)
-        if self.num_threads:
-            torch.set_num_threads(self.num_threads)
+        # What a run before, of the same process, asked for is undone where this one does not ask for it.
+        if self.num_threads or _threads_before.cache_info().currsize:
+            before = _threads_before()
+            torch.set_num_threads(self.num_threads or before)
         if device.type == "cuda":
             torch.cuda.set_device(device)
             torch.backends.cudnn.benchmark = not self.deterministic
-        if self.deterministic:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS refuses
-        # A run before, of the same process, may have had it; to set it imports torch's compiler.
+            # cuBLAS is deterministic with this alone, and torch looks once only, at the first product of matrices.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        # To set it imports torch's compiler.
         if self.deterministic != torch.are_deterministic_algorithms_enabled():
             torch.use_deterministic_algorithms(self.deterministic)
         return device
@@ -206,13 +211,25 @@ class Compute:
         return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else None
 
 
+@functools.cache
+def _threads_before() -> int:
+    """How many threads torch had when it was first asked, which is before a run sets them."""
+    import torch
+
+    return torch.get_num_threads()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Monitor:
-    """What decides which epoch is best: its name, how to compute it, whether low is better."""
+    """What decides which epoch is best: its name, how to compute it, whether low is better.
+
+    metric: None = the validation loss. metrics: all that are told of each epoch, by name.
+    """
 
     name: str
-    metric: Callable[..., Any] | None  # None = the validation loss
+    metric: Callable[..., Any] | None
     lower_is_better: bool
+    metrics: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, name: str, metrics: Mapping[str, Callable[..., Any]], *, lower_is_better: bool) -> "Monitor":
@@ -221,14 +238,18 @@ class Monitor:
         Raises:
             InputError: no such metric.
         """
+        usable = {
+            known: metric
+            for known, metric in metrics.items()
+            if "threshold" not in inspect.signature(metric).parameters
+        }
         if name == "loss":
-            return cls(name=name, metric=None, lower_is_better=True)
-        usable = [known for known, metric in metrics.items() if "threshold" not in inspect.signature(metric).parameters]
+            return cls(name=name, metric=None, lower_is_better=True, metrics=usable)
         if name not in usable:
             raise InputError(
                 f"training.monitor is {name!r}; for this task it must be loss or one of {', '.join(usable)}"
             )
-        return cls(name=name, metric=metrics[name], lower_is_better=lower_is_better)
+        return cls(name=name, metric=usable[name], lower_is_better=lower_is_better, metrics=usable)
 
     def better(self, value: float, than: float) -> bool:
         """Whether `value` beats `than`; a value that cannot be estimated never does."""

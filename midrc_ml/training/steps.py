@@ -68,6 +68,11 @@ class Stepper:
         """The network that is validated and kept: the average of the weights, where there is one."""
         return self.network if self._averaged is None else self._averaged.network
 
+    @property
+    def precision(self) -> str:
+        """The name of the type in which it computes."""
+        return str(self.dtype or torch.float32).removeprefix("torch.")
+
     def _compute_in(self, dtype: torch.dtype | None) -> None:
         """dtype: of autocast; None = all of it in float32."""
         self.dtype = dtype

@@ -148,7 +148,7 @@ def test_bad_files_are_skipped_recorded_and_counted(
 
 def test_a_nan_loss_stops_and_keeps_the_last_good_checkpoint(small_run: Callable[..., Path], tmp_path: Path) -> None:
     # The first epoch is warm-up from a rate of almost zero; the second one overflows.
-    settings = ("tracking=none", "training.lr=1e25", "training.clip_norm=0", "training.epochs=2", "training.warmup=1")
+    settings = ("tracking=none", "training.lr=1e25", "training.clip_norm=0", "training.epochs=2", "training.warmup=0.9")
     with pytest.raises(LossIsNotFinite, match=r"training loss became nan in epoch \d.*Lower training.lr"):
         small_run(tmp_path, *settings)
     status = json.loads((tmp_path / "run/status.json").read_text())

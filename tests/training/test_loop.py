@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from midrc_ml.datasets.augmentation import Augmentation
@@ -323,3 +324,22 @@ def test_a_kill_between_the_two_files_of_an_epoch_keeps_the_best_of_those_that_c
     (tmp_path / "best.pt").rename(tmp_path / "best.next.pt")
     run(tmp_path, Training(epochs=3, batch_size=8, lr=0.01), network())
     assert (tmp_path / "best.pt").read_bytes() == kept
+
+
+def test_each_epoch_tells_every_metric_that_needs_no_threshold(tmp_path: Path) -> None:
+    def never(y_true: np.ndarray, y_score: np.ndarray) -> float:
+        return float("nan")
+
+    def above(y_true: np.ndarray, y_score: np.ndarray, threshold: float) -> float:
+        raise AssertionError("there is no threshold yet")
+
+    watch = Monitor.of("loss", {"auroc": auroc, "never": never, "above": above}, lower_is_better=True)
+    data = {"train": dataset(41, seed=1), "validation": dataset(20, seed=2)}
+    net = network()
+    settings, compute = Training(epochs=2, batch_size=8, lr=0.01, patience=0), Compute(device="cpu")
+    history = list(train(net, data, Binary(), settings, compute, watch, seed=0, folder=tmp_path))
+    assert [set(epoch.metrics) for epoch in history] == [{"auroc"}] * 2
+    score, _ = scores(net, data["validation"], Binary(), batch_size=8, device=torch.device("cpu"), dtype=None)
+    assert history[-1].metrics["auroc"] == roc_auc_score(data["validation"].labels.numpy(), score)
+    # They are told again, as they were, by a run that goes on.
+    assert list(train(net, data, Binary(), settings, compute, watch, seed=0, folder=tmp_path)) == history
