@@ -139,8 +139,8 @@ class Compute:
         if ranks.world == 1 or name == "cpu":
             if name.startswith("cuda:") and int(name.removeprefix("cuda:")) >= torch.cuda.device_count():
                 raise InputError(
-                    f"compute.device is {name}, but torch finds {torch.cuda.device_count()} GPUs here, numbered from 0; "
-                    f"give one of these, or auto"
+                    f"compute.device is {name}, but torch finds {torch.cuda.device_count()} GPUs here, numbered from "
+                    f"0; give one of these, or auto"
                 )
             return torch.device(name)
         if name != "cuda":
