@@ -1,5 +1,6 @@
 """Runs in MLflow: by default an SQLite store under the log folder, created once under a lock."""
 
+import copy
 import logging
 import os
 import re
@@ -173,7 +174,8 @@ class MlflowTracking:
         import torch
         from mlflow.models import infer_signature
 
-        network = network.cpu().eval().to(memory_format=torch.contiguous_format)
+        # A copy runs eagerly: a compiled network would be compiled once more, for a CPU.
+        network = copy.deepcopy(network).cpu().eval().to(memory_format=torch.contiguous_format)
         examples = [np.zeros((1, *shape), np.float32) for shape in shapes]
         with torch.inference_mode():
             output = network(*map(torch.from_numpy, examples)).numpy()

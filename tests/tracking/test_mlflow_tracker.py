@@ -5,13 +5,16 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from mlflow import MlflowClient
 from omegaconf import OmegaConf
+from torch import nn
 
 from midrc_ml.errors import InputError
 from midrc_ml.tracking.mlflow_tracker import MlflowTracking
@@ -90,6 +93,7 @@ def test_telemetry_is_off_even_where_mlflow_was_imported_first(tmp_path: Path) -
 import mlflow.telemetry
 print(mlflow.telemetry.get_telemetry_client() is None)
 from pathlib import Path
+from types import SimpleNamespace
 from midrc_ml.tracking.mlflow_tracker import MlflowTracking
 from midrc_ml.tracking.tracker import RunFacts
 facts = RunFacts(experiment="midrc/test", name="run", params={{}}, tags={{}}, inputs={{}}, split_sha256="ab")
@@ -157,3 +161,23 @@ def test_the_command_opens_this_store(tmp_path: Path) -> None:
     tracking = MlflowTracking()
     tracking.start(FACTS, log_dir=tmp_path, run_key="key")
     assert tracking.how_to_look() == f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/mlflow.db"
+
+
+def test_a_compiled_network_is_stored_as_it_was_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiler(graph: object, examples: object) -> None:
+        raise AssertionError("compiled again")
+
+    stored: list[nn.Module] = []
+
+    def log_model(network: nn.Module, **_: object) -> SimpleNamespace:
+        stored.append(network)
+        return SimpleNamespace(model_id="one")
+
+    monkeypatch.setattr("mlflow.pytorch.log_model", log_model)
+    monkeypatch.setattr(MlflowClient, "delete_logged_model_tag", lambda *_: None)
+    network = nn.Linear(4, 1)
+    network.compile(backend=compiler)
+    tracking = MlflowTracking()
+    tracking.start(FACTS, log_dir=tmp_path, run_key="key")
+    tracking.finish([], [], network, [(4,)])
+    assert torch.equal(stored[0](torch.ones(1, 4)), network.forward(torch.ones(1, 4)))
