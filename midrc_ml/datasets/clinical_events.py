@@ -51,7 +51,7 @@ class EventInput:
         often known only later.
     take: of several events, the `last` value (of one day, the mean of numbers; words that differ are missing), the
         `lowest`, `highest` or `mean` number; or `any`: 1 = there is one, 0 = said not to be, or another event of this
-        kind is known and none of the cohort ever says that this one is not; else missing.
+        kind is known and none says of anybody that this one is not (`read` tells of whom); else missing.
     """
 
     kind: str
@@ -87,6 +87,8 @@ class EventInput:
     def read(self, events: pd.DataFrame, rows: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
         """Columns for `rows` (case_id, day), in their order: float64, or texts as they stand for `take: last`.
 
+        Where `rows` have a part, what silence means is learned from what those of training know; else from the cohort.
+
         events: the events table of the cohort. notes: gets a sentence for what could not be read.
 
         Raises:
@@ -112,7 +114,11 @@ class EventInput:
         if take == "last":
             made = self._last(found, notes)
         elif take == "any":
-            return self._any(found, days, events, named, columns)
+            told = named
+            if "part" in rows:
+                told = found[rows["part"].eq("train").to_numpy()[found["row"].to_numpy()]]
+            ever_no = set(told.loc[_says_no(told["value"]), "column"])
+            return self._any(found, days, events, ever_no, columns)
         else:
             numbers = found.assign(value=as_numbers(found["value"])).dropna(subset="value")
             if no_numbers := len(found) - len(numbers):
@@ -189,12 +195,11 @@ class EventInput:
         return pd.concat([last.loc[~several, [*keys, "value"]], means[keys].assign(value=means["mean"].map(repr))])
 
     def _any(
-        self, found: pd.DataFrame, days: pd.DataFrame, events: pd.DataFrame, named: pd.DataFrame, columns: list[str]
+        self, found: pd.DataFrame, days: pd.DataFrame, events: pd.DataFrame, ever_no: set[str], columns: list[str]
     ) -> pd.DataFrame:
         yes = (~_says_no(found["value"])).astype("float64")
         made = yes.groupby([found["row"], found["column"]]).max().rename("value").reset_index()
         wide = _wide(made, columns, len(days), "float64")
-        ever_no = set(named.loc[_says_no(named["value"]), "column"])
         of_case = events.groupby("case_id")["start_day"].min() + self.known_after_days
         recorded = (days["case_id"].map(of_case) <= days["day"]).to_numpy()
         silent = [column for column in columns if column not in ever_no]

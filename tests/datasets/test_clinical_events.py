@@ -156,6 +156,23 @@ def test_where_a_cohort_says_no_a_blank_is_missing() -> None:
     assert np.isnan(ClinicalTable(columns=[], events={"condition": {}}).read(both, of_b).loc[0, "condition.htn_v"])
 
 
+def test_what_a_blank_means_is_learned_from_what_training_knew() -> None:
+    """Neither a test patient's no, nor one that a training patient says later, changes a feature of training."""
+    no, yes = ("condition", "htn_v", 0.0, "No"), ("condition", "dm_v", 0.0, "Yes")
+    later = ("condition", "htn_v", DAY + 1, "No")
+
+    def of_b(of_a: Event, part_of_a: str) -> float:
+        events = [tables_of(of_a, yes).events, tables_of(yes, case="b").events]
+        rows = pd.DataFrame({"case_id": ["a", "b"], "day": [DAY, DAY], "part": [part_of_a, "train"]})
+        tables = replace(OF_TWO, events=pd.concat(events))
+        frame = ClinicalTable(columns=[], events={"condition": {}}).read(tables, rows)
+        return float(frame.loc[1, "condition.htn_v"])
+
+    assert np.isnan(of_b(no, "train"))
+    assert of_b(no, "test") == 0
+    assert of_b(later, "train") == 0
+
+
 def test_one_column_can_gather_events_that_go_by_several_names() -> None:
     tables = tables_of(("condition", "E11.9", 1.0, None), ("condition", "I10", 1.0, None))
     assert of_a(tables, condition={"names": {"diabetes": ["E10*", "E11*"]}}) == 1
