@@ -72,6 +72,11 @@ def train_and_evaluate(
         clinical.check_task(task)
     check_table(model, is_given=clinical is not None)
     check_loss(task.kind, loss=training.loss, class_weight=training.class_weight, name=task.name)
+    if training.class_weight == "balanced" and "label" in getattr(algorithm, "by", ()):
+        raise InputError(
+            "training.class_weight is balanced and algorithm.by holds label: a rare class would count twice; give "
+            "training.class_weight=none, or algorithm=erm"
+        )
     compute.check(training, ranks)
     monitor = _monitor(training, task)
     if ranks.world > 1:

@@ -44,11 +44,11 @@ class Target(Protocol):
 
 @dataclass(frozen=True)
 class Binary:
-    """One logit; the score is a probability. weight: of a positive study, a negative one counting 1."""
+    """One logit; the score is a probability. weights: of a negative and a positive study, or none."""
 
     kind: ClassVar[str] = "binary"
     loss: str = "cross_entropy"
-    weight: float = 1.0
+    weights: tuple[float, ...] = ()
 
     @property
     def num_outputs(self) -> int:  # noqa: D102
@@ -62,7 +62,10 @@ class Binary:
         losses = functional.binary_cross_entropy_with_logits(value, label, reduction="none")
         if self.loss == "focal":
             losses = losses * (1 - torch.exp(-losses)) ** _FOCUS
-        return losses if self.weight == 1 else losses * (1 + label * (self.weight - 1))
+        if not self.weights:
+            return losses
+        negative, positive = self.weights
+        return losses * (negative + label * (positive - negative))
 
     def score(self, output: "torch.Tensor") -> "torch.Tensor":  # noqa: D102
         return output.double().squeeze(1).sigmoid()
@@ -225,13 +228,12 @@ def target_of(
     check_loss(kind, loss=loss, class_weight=class_weight, name=name)
     loss = LOSSES[kind][0] if loss == "auto" else loss
     balanced = class_weight == "balanced"
-    if kind == "binary":
-        positive = float(labels.sum())
-        return Binary(loss, (len(labels) - positive) / positive if balanced and positive else 1.0)
-    if kind == "multiclass":
-        counts = labels.long().bincount(minlength=len(classes)).clamp_min(1)
-        weights = tuple((len(labels) / (len(classes) * counts)).tolist()) if balanced else ()
-        return Classes(len(classes), loss, weights)
+    if kind in ("binary", "multiclass"):
+        num_classes = 2 if kind == "binary" else len(classes)
+        counts = labels.long().bincount(minlength=num_classes).clamp_min(1)
+        # Their mean over the studies is 1: neither clipping nor the loss's size depends on how rare a class is.
+        weights = tuple((len(labels) / (num_classes * counts)).tolist()) if balanced else ()
+        return Binary(loss, weights) if kind == "binary" else Classes(num_classes, loss, weights)
     if kind == "time_to_event":
         return Hazards(_interval_ends(labels, name), loss)
     if loss == "cumulative":

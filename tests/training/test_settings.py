@@ -14,6 +14,7 @@ from midrc_ml.models.clinical import mlp
 from midrc_ml.models.image import densenet121
 from midrc_ml.pipeline import train_and_evaluate
 from midrc_ml.train import _train_along
+from midrc_ml.training.algorithms import Balanced
 from midrc_ml.training.ranks import Ranks
 from midrc_ml.training.settings import Compute, Training
 
@@ -53,6 +54,7 @@ def start(tmp_path: Path, **settings: Any) -> None:
     [
         ({"training": Training(loss="mse")}, "training.loss is 'mse'; for task=icu, which is of kind binary"),
         ({"model": partial(mlp)}, "it reads a clinical table, and clinical=none gives none"),
+        ({"training": Training(class_weight="balanced"), "algorithm": Balanced()}, "a rare class would count twice"),
         ({"training": Training(monitor="mae")}, "training.monitor is 'mae'"),
         ({"compute": Compute(device="cuda")}, "torch finds no GPU here"),
         ({"compute": Compute(device="cpu", num_workers=2, resident=True)}, "compute.resident is true, but"),
