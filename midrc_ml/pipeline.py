@@ -134,6 +134,7 @@ def train_and_evaluate(
                 begun=track,  # not before: MLflow takes as long to start as everything else
                 seen=tracking.log_epochs,
             )
+            ranks.leave()
             predictions = _predictions(fitted, studies, task)
             write_environment(output_dir)  # again: torch is in use now, and tells its build and the GPU
             save_predictions(predictions, output_dir / "predictions.parquet")

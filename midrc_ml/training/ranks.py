@@ -54,6 +54,9 @@ class Ranks:
         """Wait for the others; from here on they speak with each other."""
         if self.world == 1:
             return
+        # Its functions take the group that stands when it is imported as a default value, and would keep it for ever:
+        # the first network that is wrapped for several processes imports it.
+        import torch.distributed.nn.functional  # noqa: F401
         from torch import distributed
 
         # Python objects and sums on a CPU go by gloo, gradients on GPUs by NCCL.
@@ -61,7 +64,11 @@ class Ranks:
         distributed.init_process_group(backend, timeout=_PATIENCE)
 
     def leave(self) -> None:
-        """Part from the others; again is no harm."""
+        """Part from the others; again is no harm.
+
+        A process that ends without it, or while a network is still wrapped for several, may be aborted at its end: a
+        thread of gloo then frees a tensor when Python is gone.
+        """
         if self.world == 1:
             return
         from torch import distributed
