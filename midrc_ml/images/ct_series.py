@@ -5,29 +5,26 @@ instance number or the order of files. What is not part of the volume is left ou
 """
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from pydicom.datadict import tag_for_keyword
-from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
 
 from midrc_ml.images.ct_resample import (
     MAX_STEP_MM,
     even_grid,
-    hounsfield,
     onto_grid,
     patient_axes,
     sheared,
     sheared_shape,
-    slice_axes,
     tilt_degrees,
 )
-from midrc_ml.images.dicom_pixels import DAMAGED, DicomFile
+from midrc_ml.images.ct_slice import CtSlice, read_slice
+from midrc_ml.images.dicom_pixels import DAMAGED, DicomImage
 from midrc_ml.images.files import ImageError, Member
 
 MAX_VOXELS = 1 << 29  # 2048 slices of 512 x 512: 1 GiB
@@ -35,18 +32,10 @@ MAX_SLICES = 4096
 _SAME_MM = 0.01
 _SAME_DIRECTION = 1e-3
 _SAME_SPACING = 1e-3  # of itself
-_UNIT = 0.01  # direction cosines are written with two decimals by some
 _HIGHEST_AIR_HU = -200  # above it nothing in a CT is air
 _NOT_READABLE = "not a readable DICOM file"
-_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-# PS3.3 C.11.1.1.2: what a rescale may lead to; other words are one vendor's for HU.
-_NOT_HU = ("OD", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT")
-_KEYWORDS = (
-    *("ImageType", "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality"),
-    *("SliceThickness", "KVP", "ConvolutionKernel", "AcquisitionNumber", "TemporalPositionIdentifier"),
-    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
-    *("RescaleIntercept", "RescaleSlope", "RescaleType"),
-)
+_THREADS = 2  # that decode: decoders let go of Python's lock
+_AHEAD = 4  # slices that wait decoded
 
 
 @dataclass(frozen=True)
@@ -73,23 +62,6 @@ class CtVolume:
     num_filled: int = 0
     mixed_steps: bool = False
     tilt_degrees: float = 0.0
-
-
-@dataclass(frozen=True)
-class _Slice:
-    """The header of a slice. axes: the directions in which columns, rows and slices follow each other, unit vectors."""
-
-    file: DicomFile
-    sop_uid: str
-    series: tuple[str, str]
-    axes: np.ndarray
-    matrix: tuple[int, int]
-    spacing: tuple[float, float]
-    kernel: tuple[str, float]
-    acquisition: tuple[float, float, float]
-    place: np.ndarray  # along `axes`, mm
-    slope: float
-    intercept: float
 
 
 def read_ct_series(members: Iterable[Member], *, planes: Literal["axial", "any"] = "axial") -> CtVolume:
@@ -144,13 +116,13 @@ def read_ct_series(members: Iterable[Member], *, planes: Literal["axial", "any"]
     )
 
 
-def _slices(members: Iterable[Member], left_out: Counter[str]) -> list[_Slice]:
+def _slices(members: Iterable[Member], left_out: Counter[str]) -> list[CtSlice]:
     """The slices of the series, in an order that is theirs and not that of the files."""
-    slices: list[_Slice] = []
+    slices: list[CtSlice] = []
     num_bytes = 0
     for member in members:
         try:
-            slices.append(_slice(member.content))
+            slices.append(read_slice(member.content))
         except ImageError as error:
             left_out[str(error)] += 1
             continue
@@ -165,60 +137,9 @@ def _slices(members: Iterable[Member], left_out: Counter[str]) -> list[_Slice]:
     return sorted(slices, key=lambda one: (one.sop_uid, one.place.tolist()))
 
 
-def _slice(content: bytes) -> _Slice:
-    """What the header says of one slice.
-
-    Raises:
-        ImageError: not a slice of a CT volume, or one without its place.
-        Exception: any of `DAMAGED`, where the header cannot be read.
-    """
-    file = DicomFile.open(content, _KEYWORDS)
-    header = file.header
-    kinds = _text(header, "ImageType").split("\\")
-    if _text(header, "Modality") != "CT":
-        raise ImageError("Modality is not CT")
-    if _text(header, "SOPClassUID").startswith(_SECONDARY_CAPTURE) or "SCREEN SAVE" in kinds:
-        raise ImageError("a secondary capture")
-    if "LOCALIZER" in kinds:
-        raise ImageError("a localizer")
-    if (_numbers(header, "NumberOfFrames", 1) or (1,)) != (1,):
-        raise ImageError("a DICOM file of several frames; files of one frame are read")
-    cosines = _numbers(header, "ImageOrientationPatient", 6)
-    position = _numbers(header, "ImagePositionPatient", 3)
-    spacing = _numbers(header, "PixelSpacing", 2)
-    if cosines is None or position is None:
-        raise ImageError("no ImageOrientationPatient or ImagePositionPatient")
-    if spacing is None or min(spacing) <= 0:
-        raise ImageError("no PixelSpacing")
-    slope, intercept = _numbers(header, "RescaleSlope", 1), _numbers(header, "RescaleIntercept", 1)
-    if slope is None or intercept is None or slope[0] <= 0 or _text(header, "RescaleType") in _NOT_HU:
-        raise ImageError("no rescale to HU")
-    right, down = np.array(cosines[:3]), np.array(cosines[3:])
-    if max(abs(math.sqrt(right @ right) - 1), abs(math.sqrt(down @ down) - 1), abs(right @ down)) > _UNIT:
-        raise ImageError("ImageOrientationPatient is not two unit vectors at a right angle")
-    axes = slice_axes(cosines)
-    return _Slice(
-        file=file,
-        sop_uid=_text(header, "SOPInstanceUID"),
-        series=(_text(header, "SeriesInstanceUID"), _text(header, "FrameOfReferenceUID")),
-        axes=axes,
-        matrix=(int(header.get("Rows") or 0), int(header.get("Columns") or 0)),
-        spacing=(spacing[0], spacing[1]),
-        kernel=(_text(header, "ConvolutionKernel"), _number(header, "KVP")),
-        acquisition=(
-            _number(header, "AcquisitionNumber"),
-            _number(header, "TemporalPositionIdentifier"),
-            round(_number(header, "SliceThickness"), 1),
-        ),
-        place=axes @ position,
-        slope=slope[0],
-        intercept=intercept[0],
-    )
-
-
-def _usual_stack(slices: list[_Slice], left_out: Counter[str]) -> list[_Slice]:
+def _usual_stack(slices: list[CtSlice], left_out: Counter[str]) -> list[CtSlice]:
     """The slices that have orientation, size and reconstruction in common, of which there are most; ties by SOP UID."""
-    stacks: list[list[_Slice]] = []
+    stacks: list[list[CtSlice]] = []
     for one in slices:
         for stack in stacks:
             if _difference(one, stack[0]) is None:
@@ -231,7 +152,7 @@ def _usual_stack(slices: list[_Slice], left_out: Counter[str]) -> list[_Slice]:
     return usual
 
 
-def _difference(one: _Slice, other: _Slice) -> str | None:
+def _difference(one: CtSlice, other: CtSlice) -> str | None:
     """Why two slices are not of one stack."""
     if one.series != other.series:
         return "of another series or frame of reference"
@@ -245,12 +166,12 @@ def _difference(one: _Slice, other: _Slice) -> str | None:
     return None
 
 
-def _continuous(stack: list[_Slice], left_out: Counter[str]) -> list[_Slice]:
+def _continuous(stack: list[CtSlice], left_out: Counter[str]) -> list[CtSlice]:
     """All acquisitions where each begins where one ends, as in step-and-shoot; else that of most slices.
 
     Ties go to the lowest AcquisitionNumber.
     """
-    runs: dict[tuple[float, float, float], list[_Slice]] = {}
+    runs: dict[tuple[float, float, float], list[CtSlice]] = {}
     for one in stack:
         runs.setdefault(one.acquisition, []).append(one)
     ends = sorted((min(along), max(along)) for run in runs.values() for along in [[one.place[2] for one in run]])
@@ -261,12 +182,12 @@ def _continuous(stack: list[_Slice], left_out: Counter[str]) -> list[_Slice]:
     return usual
 
 
-def _num_positions(stack: Sequence[_Slice]) -> int:
+def _num_positions(stack: Sequence[CtSlice]) -> int:
     return len({round(one.place[2] / _SAME_MM) for one in stack})
 
 
 def _decoded(
-    slices: list[_Slice], matrix: tuple[int, int], left_out: Counter[str]
+    slices: list[CtSlice], matrix: tuple[int, int], left_out: Counter[str]
 ) -> tuple[np.ndarray, np.ndarray, list[tuple[str, str, str]]]:
     """HU (slice, row, column) by position, the slices' places, and of each its decoder, syntax and SOP UID.
 
@@ -283,11 +204,9 @@ def _decoded(
     used: list[tuple[str, str, str]] = []
     contradicted = False
     before = -math.inf
-    while slices:
-        one = slices.pop()
+    for one, decoded in _in_threads(slices):
         try:
-            image = one.file.image()
-            pixels = hounsfield(image.stored, image.header, one.slope, one.intercept)
+            image, pixels = decoded.result()
         except ImageError as error:
             left_out[str(error)] += 1
             continue
@@ -316,28 +235,16 @@ def _decoded(
     return stack[: len(places)], np.array(places), used
 
 
+def _in_threads(slices: list[CtSlice]) -> Iterator[tuple[CtSlice, "Future[tuple[DicomImage, np.ndarray]]"]]:
+    """Each of `slices` from the last on, with its image and HU, decoded a few ahead; `slices` is used up."""
+    ahead: deque[tuple[CtSlice, Future[tuple[DicomImage, np.ndarray]]]] = deque()
+    with ThreadPoolExecutor(_THREADS) as threads:
+        while slices or ahead:
+            while slices and len(ahead) < _AHEAD:
+                one = slices.pop()
+                ahead.append((one, threads.submit(one.decoded)))
+            yield ahead.popleft()
+
+
 def _commonest(left_out: Counter[str]) -> str:
     return left_out.most_common(1)[0][0]
-
-
-def _text(header: Dataset, keyword: str) -> str:
-    """A text as it stands in the file, several values joined by a backslash; empty where there is none."""
-    element = header.get_item(tag_for_keyword(keyword) or 0)
-    value = "" if element is None or element.value is None else element.value
-    if isinstance(value, bytes):
-        return value.decode("latin-1").strip("\0 ")
-    return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value).strip()
-
-
-def _numbers(header: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
-    """`count` finite numbers; None where there are not as many."""
-    try:
-        numbers = tuple(float(text) for text in _text(header, keyword).split("\\"))
-    except ValueError:
-        return None
-    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
-
-
-def _number(header: Dataset, keyword: str) -> float:
-    """One number; -1 where there is none."""
-    return (_numbers(header, keyword, 1) or (-1.0,))[0]
