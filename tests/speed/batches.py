@@ -2,6 +2,7 @@
 
 One process, one core of torch and OpenCV, records in the page cache, batches of 32 in a random order. Peers, in the
 same run: a plain copy of as many bytes (numpy); MONAI's RandRotate + RandZoom + RandScaleIntensity, image by image.
+At the end the time of one volume of 128 x 128 x 128 out of 64, in a random order, of which the goal is under 5 ms.
 """
 
 import tempfile
@@ -33,6 +34,21 @@ def cached(folder: Path, size: int, count: int) -> CachedImages:
     return CachedImages(
         shards=open_shards(folder, names, (size, size)), place=place, reasons=[None] * count, record_shape=(size, size)
     )
+
+
+def cached_volumes(folder: Path, size: int, count: int) -> CachedImages:
+    shape = (size, size, size)
+    (folder / "000000.u8").write_bytes(np.random.default_rng(0).bytes(count * size**3))
+    place = np.stack([np.zeros(count, int), np.arange(count)], axis=1)
+    return CachedImages(
+        shards=open_shards(folder, ["000000"], shape), place=place, reasons=[None] * count, record_shape=shape
+    )
+
+
+def one_by_one(images: CachedImages, order: np.ndarray) -> int:
+    for number in order:
+        images.gather([number])
+    return len(order)
 
 
 def rate(work: Callable[[], int]) -> float:
@@ -82,6 +98,10 @@ def main() -> None:
             print(
                 f"{size}: augmented {moved:,.0f} images/s, {moved / peer:.1f} times MONAI image by image ({peer:,.0f})"
             )
+    with tempfile.TemporaryDirectory() as name:
+        order = np.random.default_rng(1).permutation(64)
+        volumes = rate(partial(one_by_one, cached_volumes(Path(name), 128, len(order)), order))
+        print(f"128^3: a volume in {1000 / volumes:.2f} ms")
 
 
 def monai_rate(images: CachedImages) -> float:
