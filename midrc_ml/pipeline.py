@@ -28,8 +28,9 @@ from midrc_ml.tracking.tracker import RunFacts, RunTracker
 from midrc_ml.training.algorithms import Algorithm
 from midrc_ml.training.fit import Fitted, Inputs, check_labels, fit
 from midrc_ml.training.losses import check_loss
+from midrc_ml.training.monitor import Monitor
 from midrc_ml.training.ranks import Ranks
-from midrc_ml.training.settings import Compute, Monitor, Training
+from midrc_ml.training.settings import Compute, Training
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def train_and_evaluate(
             "training.class_weight=none, or algorithm=erm"
         )
     compute.check(training, ranks)
-    monitor = _monitor(training, task)
+    monitor = _monitor(training, task, fairness)
     if ranks.world > 1:
         log.info("Waiting for the other %d processes", ranks.world - 1)
         ranks.join(compute.torch_device(ranks).type)
@@ -100,6 +101,7 @@ def train_and_evaluate(
             stop_on_failure(audit)
             _say_who_is_in(tables, manifest, flow)
             check_labels(studies, task, training)
+            monitor.on(studies[studies["part"] == "validation"])
             asked = studies
             cached = _cached(asked, images, compute, paths["cache_dir"])
             if cached is not None:
@@ -194,6 +196,7 @@ def train_along(
     model: Callable[..., Any],
     training: Training,
     algorithm: Algorithm,
+    fairness: Fairness,
     compute: Compute,
     ranks: Ranks,
     seed: int,
@@ -209,7 +212,7 @@ def train_along(
         model=model,
         training=training,
         algorithm=algorithm,
-        monitor=_monitor(training, task),
+        monitor=_monitor(training, task, fairness),
         compute=compute,
         seed=seed,
         ranks=ranks,
@@ -220,8 +223,14 @@ def train_along(
     ranks.leave()
 
 
-def _monitor(training: Training, task: Task) -> Monitor:
-    return Monitor.of(training.monitor, task.metrics, lower_is_better=lower_is_better(training.monitor))
+def _monitor(training: Training, task: Task, fairness: Fairness) -> Monitor:
+    return Monitor.of(
+        training.monitor,
+        task.metrics,
+        lower_is_better=lower_is_better(training.monitor),
+        columns=fairness.columns,
+        min_group_size=fairness.min_group_size,
+    )
 
 
 def _cached(asked: pd.DataFrame, images: ImageRecipe | None, compute: Compute, cache_dir: str) -> CachedImages | None:

@@ -1,6 +1,6 @@
 """Labelled studies as a `monai.data.Dataset`: images from the image cache, and what a clinical table says of them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -128,12 +128,3 @@ class StudyDataset(Dataset):
     def images_on_host(self) -> bool:
         """Whether images still have to be moved to a device."""
         return not hasattr(self.images, "device")
-
-
-def batches(
-    dataset: StudyDataset, batch_size: int, *, order: Sequence[int] | torch.Tensor | None = None
-) -> Iterator[dict[str, Any]]:
-    """The dataset's batches, in `order` (row numbers) or as it stands; the last one may be smaller."""
-    rows = np.arange(len(dataset)) if order is None else np.asarray(order)
-    for start in range(0, len(rows), batch_size):
-        yield dataset.batch(rows[start : start + batch_size])

@@ -59,10 +59,11 @@ def check_contract(network: "nn.Module", *, num_outputs: int, shapes: Sequence[S
         raise InputError(
             f"model: it cannot take {words} ({said}); give a model of such inputs, or other images=... and clinical=..."
         ) from error
-    if tuple(output.shape) != (2, num_outputs):
+    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else None
+    if shape != (2, num_outputs):
+        gives = f"a {type(output).__name__}" if shape is None else f"an output of shape {shape}"
         raise InputError(
-            f"model: for {' and '.join(map(str, given))} it gives an output of shape {tuple(output.shape)}; "
-            f"a model must give (2, {num_outputs}) logits"
+            f"model: for {' and '.join(map(str, given))} it gives {gives}; a model must give (2, {num_outputs}) logits"
         )
 
 

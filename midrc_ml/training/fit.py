@@ -18,8 +18,9 @@ from midrc_ml.images.cache import CachedImages
 from midrc_ml.splits.manifest import PARTS
 from midrc_ml.tasks.task import Task
 from midrc_ml.training.algorithms import Algorithm
+from midrc_ml.training.monitor import Monitor
 from midrc_ml.training.ranks import Ranks
-from midrc_ml.training.settings import Compute, Monitor, Training
+from midrc_ml.training.settings import Compute, Training
 
 if TYPE_CHECKING:
     import torch
@@ -124,6 +125,9 @@ def fit(
         f", {ranks.world} processes" if ranks.world > 1 else "",
         training.epochs,
     )
+    monitor = monitor.on(parts["validation"])
+    if monitor.groups and ranks.is_first:
+        log.info("training.monitor=%s is the worst of: %s", monitor.name, ", ".join(monitor.groups))
     session = algorithm.begin(parts["train"], device)
     for name, size in session.groups.items():
         log.info("Group of the algorithm: %s, %d training studies", name, size)

@@ -26,11 +26,12 @@ from midrc_ml.training.batches import EpochBatches, Stall, sizes
 from midrc_ml.training.checkpoints import BEST, LAST, load_checkpoint, save_epoch, settle_best
 from midrc_ml.training.losses import Target, as_dict, from_dict
 from midrc_ml.training.memory import does_not_fit, largest_batch
+from midrc_ml.training.monitor import Monitor
 from midrc_ml.training.predict import ONE_PROCESS, scores
 from midrc_ml.training.profiling import Profile
 from midrc_ml.training.ranks import Ranks
 from midrc_ml.training.seeds import generator, seed_everything
-from midrc_ml.training.settings import Compute, Monitor, Training
+from midrc_ml.training.settings import Compute, Training
 from midrc_ml.training.steps import Stepper
 
 _CHECK_LOSS_EVERY = 20  # steps; a check waits for the GPU
@@ -141,7 +142,7 @@ def train(
         # Before anything is saved: a network whose running statistics overflowed is no good checkpoint.
         shown.check_finite(validation_loss, len(shown.steps), name="validation")
         truth = validation_set.labels.numpy()
-        watched = validation_loss if monitor.metric is None else float(monitor.metric(truth, score))
+        watched = monitor.value(truth, score, validation_loss)
         metrics = {name: float(metric(truth, score)) for name, metric in monitor.metrics.items()}
         best_epoch = history[-1].best_epoch if history else epoch
         is_better = monitor.better(watched, best)

@@ -1,6 +1,7 @@
 """From a network and a dataset to scores."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from midrc_ml.datasets.augmentation import Augmentation
+from midrc_ml.datasets.loader import Ahead
 from midrc_ml.datasets.studies import StudyDataset
 from midrc_ml.training.losses import Target
 from midrc_ml.training.ranks import Ranks
@@ -74,13 +76,18 @@ def scores(
     """
     network.eval()
     starts = range(0, len(dataset), batch_size)[ranks.rank :: ranks.world]
+    made = (
+        dataset.batch(np.arange(start, min(start + batch_size, len(dataset))), pin=device.type == "cuda")
+        for start in starts
+    )
     parts, loss = [], torch.zeros((), dtype=torch.float64, device=device)
-    for start in starts:
-        batch = dataset.batch(np.arange(start, min(start + batch_size, len(dataset))), pin=device.type == "cuda")
-        with torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
-            output = network(*network_inputs(batch, device))
-        loss += target.losses(output, batch["label"].to(device, non_blocking=True)).double().sum()
-        parts.append(target.score(output))
+    # What a GPU holds already it gathers in this thread, in the order in which it computes.
+    with Ahead(made) if dataset.images_on_host else nullcontext(made) as batches:
+        for batch in batches:
+            with torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+                output = network(*network_inputs(batch, device))
+            loss += target.losses(output, batch["label"].to(device, non_blocking=True)).double().sum()
+            parts.append(target.score(output))
     by_rank = ranks.gather([part.cpu().numpy() for part in parts])
     in_order = [
         by_rank[number % ranks.world][number // ranks.world] for number in range(-(-len(dataset) // batch_size))

@@ -1,13 +1,12 @@
 """Settings of training and of the machine, checked when they are made: before a file is read or torch imported."""
 
 import functools
-import inspect
 import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from midrc_ml.errors import InputError, check_kinds, check_least
@@ -35,12 +34,11 @@ class Training:
     lr: the highest learning rate, reached after `warmup` (a share of all steps, below 1), then lowered to zero along a
     `schedule` (cosine or linear), or kept (constant). accumulate: batches whose gradients make one step. ema: decay a
     step of a moving average of the weights, which is then what is validated, kept and used; 0 = none. patience: epochs
-    without a better `monitor` after which training stops; 0 = never. monitor: `loss` of the validation part, or a
-    metric of the task; whether high or low is better follows from its name. clip_norm: largest norm of the gradient;
-    0 = not clipped. loss: of the task's kind (`losses.LOSSES`); auto = the first of them. class_weight: balanced =
-    every class weighs as much in sum; drawing them equally often is `algorithm=balanced`. transform: of MONAI, on the
-    item of each training study by itself (image uint8 0..255, which has to keep its shape and range), before
-    `augmentation`.
+    without a better `monitor` after which training stops; 0 = never. monitor: `loss` of the validation part, a metric
+    of the task, or `worst_group_` before its name (`monitor.Monitor`). clip_norm: largest norm of the gradient; 0 = not
+    clipped. loss: of the task's kind (`losses.LOSSES`); auto = the first of them. class_weight: balanced = every class
+    weighs as much in sum; drawing them equally often is `algorithm=balanced`. transform: of MONAI, on the item of each
+    training study by itself (image uint8 0..255, which has to keep its shape and range), before `augmentation`.
     """
 
     epochs: int = 30
@@ -217,42 +215,3 @@ def _threads_before() -> int:
     import torch
 
     return torch.get_num_threads()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Monitor:
-    """What decides which epoch is best: its name, how to compute it, whether low is better.
-
-    metric: None = the validation loss. metrics: all that are told of each epoch, by name.
-    """
-
-    name: str
-    metric: Callable[..., Any] | None
-    lower_is_better: bool
-    metrics: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, name: str, metrics: Mapping[str, Callable[..., Any]], *, lower_is_better: bool) -> "Monitor":
-        """`loss`, or a metric of the task that needs nothing but truth and score.
-
-        Raises:
-            InputError: no such metric.
-        """
-        usable = {
-            known: metric
-            for known, metric in metrics.items()
-            if "threshold" not in inspect.signature(metric).parameters
-        }
-        if name == "loss":
-            return cls(name=name, metric=None, lower_is_better=True, metrics=usable)
-        if name not in usable:
-            raise InputError(
-                f"training.monitor is {name!r}; for this task it must be loss or one of {', '.join(usable)}"
-            )
-        return cls(name=name, metric=usable[name], lower_is_better=lower_is_better, metrics=usable)
-
-    def better(self, value: float, than: float) -> bool:
-        """Whether `value` beats `than`; a value that cannot be estimated never does."""
-        if math.isnan(value):
-            return False
-        return math.isnan(than) or (value < than if self.lower_is_better else value > than)

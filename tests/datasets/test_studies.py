@@ -7,7 +7,7 @@ import pytest
 import torch
 from monai.transforms import Compose, Lambdad, ScaleIntensityRanged
 
-from midrc_ml.datasets.studies import StudyDataset, batches
+from midrc_ml.datasets.studies import StudyDataset
 from midrc_ml.images.cache import CachedImages
 
 SIZE = 4
@@ -98,21 +98,14 @@ def test_an_unreadable_image_is_told_and_not_replaced(images: CachedImages) -> N
         dataset[0]
 
 
-def test_batches_come_in_the_tables_order_and_the_last_may_be_smaller(
-    images: CachedImages, studies: pd.DataFrame
+@pytest.mark.parametrize("order", [[4, 2, 0], np.array([4, 2, 0]), torch.tensor([4, 2, 0])])
+def test_a_batch_follows_the_order_that_is_asked_for(
+    images: CachedImages, studies: pd.DataFrame, order: list[int] | np.ndarray | torch.Tensor
 ) -> None:
-    found = list(batches(StudyDataset(studies, images), 2))
-    assert [batch["index"].tolist() for batch in found] == [[0, 1], [2, 3], [4]]
-    assert [batch["study_id"] for batch in found] == [["s5", "s0"], ["s4", "s1"], ["s3"]]
-
-
-@pytest.mark.parametrize("order", [[4, 2, 0], torch.tensor([4, 2, 0])])
-def test_batches_follow_the_order_that_is_given(
-    images: CachedImages, studies: pd.DataFrame, order: list[int] | torch.Tensor
-) -> None:
-    found = list(batches(StudyDataset(studies, images), 2, order=order))
-    assert [batch["index"].tolist() for batch in found] == [[4, 2], [0]]
-    assert found[0]["image"][:, 0, 1, 1].tolist() == [30, 40]
+    batch = StudyDataset(studies, images).batch(order)
+    assert batch["index"].tolist() == [4, 2, 0]
+    assert batch["study_id"] == ["s3", "s4", "s5"]
+    assert batch["image"][:, 0, 1, 1].tolist() == [30, 40, 50]
 
 
 def test_labels_of_a_regression_keep_their_fractions(images: CachedImages) -> None:

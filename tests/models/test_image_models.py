@@ -44,6 +44,19 @@ def test_a_wrong_number_of_outputs_is_refused_in_one_sentence(network: nn.Module
     )
 
 
+def test_a_network_that_gives_several_outputs_is_refused() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 1)
+
+        def forward(self, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return self.layer(table), self.layer(table)
+
+    with pytest.raises(InputError, match=r"for \(2, 4\) it gives a tuple; a model must give \(2, 1\) logits"):
+        check_contract(Two(), num_outputs=1, shapes=[(4,)])
+
+
 def test_a_network_that_returns_maps_is_refused() -> None:
     with pytest.raises(InputError, match=r"output of shape \(2, 1, 32, 32\)"):
         check_contract(nn.Conv2d(1, 1, 1), num_outputs=1, shapes=[(1, 32, 32)])

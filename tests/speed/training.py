@@ -35,8 +35,9 @@ from midrc_ml.training.algorithms import Erm
 from midrc_ml.training.batches import Batch
 from midrc_ml.training.loop import train
 from midrc_ml.training.losses import Binary
+from midrc_ml.training.monitor import Monitor
 from midrc_ml.training.ranks import Ranks
-from midrc_ml.training.settings import Compute, Monitor, Training
+from midrc_ml.training.settings import Compute, Training
 from midrc_ml.training.steps import Stepper
 
 SIZE, TURNS = 224, 3

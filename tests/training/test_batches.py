@@ -17,8 +17,9 @@ from midrc_ml.images.cache import CachedImages
 from midrc_ml.training.batches import Batch, EpochBatches, sizes
 from midrc_ml.training.loop import train
 from midrc_ml.training.losses import Binary
+from midrc_ml.training.monitor import Monitor
 from midrc_ml.training.ranks import Ranks
-from midrc_ml.training.settings import Compute, Monitor, Training
+from midrc_ml.training.settings import Compute, Training
 
 CPU = torch.device("cpu")
 COUNT = 13

@@ -18,8 +18,9 @@ from midrc_ml.images.cache import CachedImages
 from midrc_ml.tasks.task import Task
 from midrc_ml.training.algorithms import Erm
 from midrc_ml.training.fit import Fitted, Inputs, check_labels, fit
+from midrc_ml.training.monitor import Monitor
 from midrc_ml.training.ranks import Ranks
-from midrc_ml.training.settings import Compute, Monitor, Training
+from midrc_ml.training.settings import Compute, Training
 
 SIZE, COUNT = 8, 12
 PARTS = np.repeat(["train", "validation", "test"], 4)

@@ -18,8 +18,9 @@ from midrc_ml.datasets.studies import StudyDataset
 from midrc_ml.images.cache import CachedImages
 from midrc_ml.training.loop import train
 from midrc_ml.training.losses import Binary
+from midrc_ml.training.monitor import Monitor
 from midrc_ml.training.seeds import seed_everything
-from midrc_ml.training.settings import Compute, Monitor, Training
+from midrc_ml.training.settings import Compute, Training
 
 EPOCHS, KILLS, MOST_SECONDS = 60, 30, 120
 SETTINGS = Training(epochs=EPOCHS, patience=0, batch_size=8, lr=0.01, ema=0.9, augmentation=Augmentation(mixup=0.3))

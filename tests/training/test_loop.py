@@ -21,9 +21,10 @@ from midrc_ml.images.cache import CachedImages
 from midrc_ml.training.algorithms import GroupDro
 from midrc_ml.training.loop import EpochResult, LossIsNotFinite, load_best, train
 from midrc_ml.training.losses import Binary, target_of
+from midrc_ml.training.monitor import Monitor
 from midrc_ml.training.predict import scores
 from midrc_ml.training.seeds import seed_everything
-from midrc_ml.training.settings import Compute, Monitor, Training
+from midrc_ml.training.settings import Compute, Training
 
 SIZE = 32
 CPU = Compute(device="cpu", precision="float32")
@@ -192,11 +193,6 @@ def test_a_number_of_cores_is_at_least_1_or_left_open(name: str) -> None:
     for wrong in (-1, 0):
         with pytest.raises(InputError, match=f"compute.{name} is {wrong}; it must be at least 1"):
             Compute(**{name: wrong})
-
-
-def test_an_unknown_monitor_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"training.monitor is .aurok.; for this task it must be loss or one of auroc"):
-        Monitor.of("aurok", {"auroc": auroc}, lower_is_better=False)
 
 
 def plain_network() -> nn.Module:

@@ -13,8 +13,9 @@ from midrc_ml.images.cache import CachedImages
 from midrc_ml.training.loop import train
 from midrc_ml.training.losses import Binary
 from midrc_ml.training.memory import DoesNotFit, does_not_fit
+from midrc_ml.training.monitor import Monitor
 from midrc_ml.training.ranks import Ranks
-from midrc_ml.training.settings import Compute, Monitor, Training
+from midrc_ml.training.settings import Compute, Training
 
 
 class Large(nn.Module):

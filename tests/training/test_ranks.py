@@ -19,10 +19,11 @@ from midrc_ml.images.cache import CachedImages
 from midrc_ml.training.algorithms import GroupDro
 from midrc_ml.training.loop import train
 from midrc_ml.training.losses import Binary
+from midrc_ml.training.monitor import Monitor
 from midrc_ml.training.predict import scores
 from midrc_ml.training.ranks import Ranks
 from midrc_ml.training.seeds import seed_everything
-from midrc_ml.training.settings import Compute, Monitor, Training
+from midrc_ml.training.settings import Compute, Training
 
 SIZE, WORLD = 16, 2
 CPU = Compute(device="cpu", precision="float32", num_threads=1)
