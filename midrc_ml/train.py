@@ -16,7 +16,9 @@ import sys
 import time
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -64,6 +66,9 @@ def _train_along(arguments: list[str], ranks: Ranks) -> None:
 def _run(config: DictConfig, output_dir: Path, *, resumed: bool = False) -> None:
     from midrc_ml.pipeline import train_and_evaluate
 
+    if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
+        # Jobs of a sweep share a process, and one of them may need more of MONAI than `import_lean` gives the others.
+        import monai  # noqa: F401
     settings = instantiated(config)
     settings.pop("resume")
     known = set(inspect.signature(train_and_evaluate).parameters) - {"ranks", "output_dir", "params"}

@@ -16,7 +16,7 @@ def mlp(*, num_outputs: int, num_features: int, hidden: Sequence[int] = HIDDEN, 
     """Fully connected layers: table float32 (batch, feature) of `datasets.clinical_table.Encoder` -> logits.
 
     hidden: sizes of the layers between; [] makes it a logistic (linear, Cox ...) regression. There are no batch
-    statistics, so that any batch size and any number of processes learn the same.
+    statistics, so that a study is scored alike whatever else is in its batch.
 
     Raises:
         InputError: a setting that makes no network.

@@ -9,7 +9,10 @@ import pytest
 MAX_LINES = 350
 
 
-@pytest.mark.parametrize("arguments", [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["ruff", "check", "."], ["ruff", "format", "--check", "."], pytest.param(["mypy"], marks=pytest.mark.slow)],
+)
 def test_the_tools_have_nothing_to_say(arguments: list[str], checkout: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", *arguments], capture_output=True, text=True, cwd=checkout, check=False
