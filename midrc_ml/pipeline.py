@@ -18,7 +18,7 @@ from midrc_ml.evaluation.evaluate import Evaluation, Fairness, Results, evaluate
 from midrc_ml.evaluation.metrics import lower_is_better
 from midrc_ml.images.build import ImageRecipe
 from midrc_ml.images.cache import CachedImages, ImageCache
-from midrc_ml.models.contract import check_table
+from midrc_ml.models.contract import check_dimensions, check_table
 from midrc_ml.predictions import predictions_table, save_predictions
 from midrc_ml.reporting.run_folder import RunFolder, source_state, write_environment
 from midrc_ml.splits.by_patient import Split, assign_parts
@@ -72,6 +72,8 @@ def train_and_evaluate(
     if clinical is not None:
         clinical.check_task(task)
     check_table(model, is_given=clinical is not None)
+    if images is not None:
+        check_dimensions(model, images.input_shape)
     check_loss(task.kind, loss=training.loss, class_weight=training.class_weight, name=task.name)
     if training.class_weight == "balanced" and "label" in getattr(algorithm, "by", ()):
         raise InputError(

@@ -36,6 +36,27 @@ def check_table(model: Callable[..., Any], *, is_given: bool) -> None:
         )
 
 
+def check_dimensions(model: Callable[..., Any], shape: Sequence[int], *, setting: str = "model") -> None:
+    """Refuse a network for films where volumes are read, or the other way round, before an image is decoded.
+
+    Told by `spatial_dims`, as MONAI's networks call it; of others the first batch tells. shape: of one image, (channel,
+    row, column) or (channel, slice, row, column). setting: the model's place in the config.
+
+    Raises:
+        InputError: spatial_dims of the model, or of one that it is made of, is another.
+    """
+    for name, parameter in inspect.signature(model).parameters.items():
+        value = parameter.default
+        if name == "spatial_dims" and type(value) is int and value != len(shape) - 1:
+            raise InputError(
+                f"{setting}: its spatial_dims is {value}, and the images are of {len(shape) - 1} dimensions "
+                f"({' x '.join(map(str, shape[1:]))}); give {setting}.spatial_dims={len(shape) - 1}, another model, or "
+                f"other images=..."
+            )
+        if callable(value) and value is not parameter.empty:
+            check_dimensions(value, shape, setting=f"{setting}.{name}")
+
+
 def check_contract(network: "nn.Module", *, num_outputs: int, shapes: Sequence[Sequence[int]]) -> None:
     """Refuse a network that does not turn a batch of inputs into `num_outputs` logits each.
 

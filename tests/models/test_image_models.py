@@ -1,13 +1,15 @@
 """Networks of one image: the contract that every model keeps."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
 from midrc_ml.errors import InputError
-from midrc_ml.models.contract import check_contract
+from midrc_ml.models.contract import check_contract, check_dimensions
+from midrc_ml.models.fusion import fusion
 from midrc_ml.models.image import densenet121
 from midrc_ml.models.pooling import Halved
 
@@ -42,6 +44,29 @@ def test_a_wrong_number_of_outputs_is_refused_in_one_sentence(network: nn.Module
     assert str(caught.value) == (
         "model: for (2, 1, 32, 32) it gives an output of shape (2, 3); a model must give (2, 1) logits"
     )
+
+
+def test_a_network_for_films_is_refused_for_volumes_without_being_made() -> None:
+    films, volumes = (1, 32, 32), (1, 32, 32, 32)
+    flat, deep = partial(densenet121, spatial_dims=2), partial(densenet121, spatial_dims=3)
+    for model, shape in ((flat, films), (deep, volumes), (densenet121, films), (partial(fusion, image=deep), volumes)):
+        check_dimensions(model, shape)
+    for model, shape, words in (
+        (
+            flat,
+            volumes,
+            r"model: its spatial_dims is 2, and the images are of 3 dimensions \(32 x 32 x 32\); give",
+        ),
+        (deep, films, r"model: its spatial_dims is 3, and the images are of 2 dimensions \(32 x 32\)"),
+        (densenet121, volumes, r"model: its spatial_dims is 2"),
+        (
+            partial(fusion, image=flat),
+            volumes,
+            r"model.image: its spatial_dims is 2, .* give model.image.spatial",
+        ),
+    ):
+        with pytest.raises(InputError, match=words):
+            check_dimensions(model, shape)
 
 
 def test_a_network_that_gives_several_outputs_is_refused() -> None:
