@@ -29,14 +29,17 @@ _KEYWORDS = {
 _DAYS_IN = {"Y": 365.25, "M": 365.25 / 12, "W": 7.0, "D": 1.0}
 _SEX = {"F": "Female", "M": "Male"}
 _RADIOGRAPHS = ("CR", "DX")
+_FEW = 20  # files of a folder up to which all are opened; of more, about as many at first
 _COLUMNS = (*_KEYWORDS, "is_processed", "instances", "file")
+
+_Headers = list[tuple[Path, dict[str, object] | None]]
 
 
 def dicom_series(root: Path) -> tuple[pd.DataFrame, list[str]]:
     """One row a series: the columns of `_KEYWORDS`, is_processed, instances, file; and notes on what is left out.
 
-    A folder whose first and last file (by name) are of one series is taken to hold just that one, as TCIA's and IDC's
-    downloads do: 560,000 slices need not all be opened. In any other folder each file is opened.
+    A folder of many files, of which some from its first to its last (by name) are all of one series, is taken to hold
+    just that one, as TCIA's and IDC's downloads do: 560,000 slices need not all be opened. Elsewhere each file is.
     study_date: the DICOM date, which collections shift. age: years, those over 89 as 90. is_processed: a radiograph
     that names the image that it was made from (ReferencedImageSequence; a CT slice so names its scout view).
     file: the folder of the series, or the one file; the first where the folder holds other series too.
@@ -46,17 +49,15 @@ def dicom_series(root: Path) -> tuple[pd.DataFrame, list[str]]:
     files = sorted(file for file in root.rglob("*") if file.suffix.lower() == ".dcm")
     for folder, group in groupby(files, key=lambda file: file.parent):
         in_folder = list(group)
-        first, last = _header(in_folder[0]), _header(in_folder[-1])
-        if first and last and first["series_id"] == last["series_id"]:
-            one = in_folder[0] if len(in_folder) == 1 else folder
-            rows.append({**first, "instances": len(in_folder), "file": str(one)})
-            continue
-        headers = [(file, _header(file)) for file in in_folder]
+        headers, is_sample = _headers(in_folder)
         unreadable += sum(header is None for _, header in headers)
-        for members in _by_series(headers):
+        series = list(_by_series(headers))
+        for members in series:
             file, header = members[0]
-            in_mixed += len(members) > 1
-            rows.append({**header, "instances": len(members), "file": str(file)})
+            count = len(in_folder) if is_sample else len(members)
+            in_mixed += count > 1 and len(series) > 1
+            is_folder = count > 1 and len(series) == 1
+            rows.append({**header, "instances": count, "file": str(folder if is_folder else file)})
     found = pd.DataFrame(rows, columns=list(_COLUMNS))
     repeated = found.duplicated("series_id")
     notes = [
@@ -99,6 +100,15 @@ def studies_of(found: pd.DataFrame, *, day: pd.Series) -> pd.DataFrame:
     ).reset_index()
 
 
+def _headers(files: list[Path]) -> tuple[_Headers, bool]:
+    """The headers of a folder's files, or, where `_FEW` and more from all of it are of one series, of just these."""
+    if len(files) > _FEW:
+        some = [(file, _header(file)) for file in [*files[:: len(files) // _FEW], files[-1]]]
+        if len({header and header["series_id"] for _, header in some}) == 1 and some[0][1]:
+            return some, True
+    return [(file, _header(file)) for file in files], False
+
+
 def _header(file: Path) -> dict[str, object] | None:
     try:
         header = pydicom.dcmread(
@@ -118,9 +128,7 @@ def _text(header: Dataset, keyword: str) -> object:
     return str(value).strip() or None if value is not None else None
 
 
-def _by_series(
-    headers: list[tuple[Path, dict[str, object] | None]],
-) -> Iterator[list[tuple[Path, dict[str, object]]]]:
+def _by_series(headers: _Headers) -> Iterator[list[tuple[Path, dict[str, object]]]]:
     """The readable files of one folder, by series."""
     groups: dict[object, list[tuple[Path, dict[str, object]]]] = {}
     for file, header in headers:

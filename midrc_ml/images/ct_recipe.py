@@ -16,7 +16,7 @@ from midrc_ml.images.ct_series import CtVolume, read_ct_series
 from midrc_ml.images.files import ImageError, Member
 from midrc_ml.images.recipe import Record
 
-CODE_VERSION = 2  # add 1 whenever the same recipe would give other values: old records are then not read
+CODE_VERSION = 3  # add 1 whenever the same recipe would give other values: old records are then not read
 # Level and width, HU: Radiopaedia, "Windowing (CT)" (chest: lungs 1500/-600, mediastinum 350/50; bone 1800/400).
 WINDOWS = {"lung": (-600.0, 1500.0), "mediastinal": (50.0, 350.0), "bone": (400.0, 1800.0)}
 _LEVEL_WIDTH = re.compile(r"(-?\d+(?:\.\d+)?)/(\d+(?:\.\d+)?)")

@@ -25,7 +25,7 @@ from midrc_ml.images.ct_resample import (
 )
 from midrc_ml.images.ct_slice import CtSlice, read_slice
 from midrc_ml.images.dicom_pixels import DAMAGED, DicomImage
-from midrc_ml.images.files import ImageError, Member
+from midrc_ml.images.files import TRY_AGAIN, ImageError, Member
 
 MAX_VOXELS = 1 << 29  # 2048 slices of 512 x 512: 1 GiB
 MAX_SLICES = 4096
@@ -124,7 +124,7 @@ def _slices(members: Iterable[Member], left_out: Counter[str]) -> list[CtSlice]:
         try:
             slices.append(read_slice(member.content))
         except ImageError as error:
-            left_out[str(error)] += 1
+            _count(error, left_out)
             continue
         except DAMAGED:
             left_out[_NOT_READABLE] += 1
@@ -208,7 +208,7 @@ def _decoded(
         try:
             image, pixels = decoded.result()
         except ImageError as error:
-            left_out[str(error)] += 1
+            _count(error, left_out)
             continue
         except DAMAGED:
             left_out[_NOT_READABLE] += 1
@@ -244,6 +244,13 @@ def _in_threads(slices: list[CtSlice]) -> Iterator[tuple[CtSlice, "Future[tuple[
                 one = slices.pop()
                 ahead.append((one, threads.submit(one.decoded)))
             yield ahead.popleft()
+
+
+def _count(error: ImageError, left_out: Counter[str]) -> None:
+    """A volume must not hang on what was installed, or at hand, when it was read."""
+    if str(error).startswith(TRY_AGAIN):
+        raise error
+    left_out[str(error)] += 1
 
 
 def _commonest(left_out: Counter[str]) -> str:

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 
 from midrc_ml.errors import InputError, check_kinds
-from midrc_ml.images.files import ImageError, Member
+from midrc_ml.images.files import TRY_AGAIN, ImageError, Member
 
 if TYPE_CHECKING:  # decoding needs pydicom; a run whose images are in the cache decodes nothing
     from midrc_ml.images.radiograph import Film, Radiograph
 
-CODE_VERSION = 5  # add 1 whenever the same recipe would give other values: old records are then not read
+CODE_VERSION = 6  # add 1 whenever the same recipe would give other values: old records are then not read
 PERCENTILES = (1.0, 99.0)
 ANOTHER_FILM = "another film of the series"
 
@@ -42,7 +42,7 @@ class Recipe:
 
     window: `percentile` = the 1st to the 99th percentile of the resampled film, the same rule for every
     scanner; `header` = the file's own window where it has one, else as `percentile`.
-    aspect: `stretch` to a square, or `pad` with the darkest value.
+    aspect: `stretch` to a square, or `pad` with the darkest value of the film.
     for_processing: films FOR PROCESSING hold the detector's values: `refuse` them, because they look unlike all
     others and come from some sites only, or `convert` them to densities (`radiograph`).
     """
@@ -86,33 +86,38 @@ class Recipe:
         return (1, *self.record_shape)
 
     def read(self, members: Iterable[Member]) -> Record:
-        """The film that stands for a series: the first of those that can be read, by instance number.
+        """The film that stands for a series: the first of those that can be used, by instance number.
 
         One film is decoded at a time, and one that comes after the best so far not at all.
 
         Raises:
-            ImageError: no film that can be used; the reason is that of the first.
+            ImageError: no film that can be used; the reason is that of the first. Or one that might be used another
+                time: which film stands for a series must not hang on what was installed, or at hand, at that moment.
         """
         from midrc_ml.images.radiograph import open_film
 
-        best: tuple[Film, Radiograph] | None = None
+        best: tuple[Film, Radiograph, np.ndarray] | None = None
         left_out: Counter[str] = Counter()
         for member in members:
             try:
                 film = open_film(member)
-                is_first = best is None or film.rank < best[0].rank
-                read = film.read() if is_first else None
+                if best is None or film.rank < best[0].rank:
+                    radiograph = film.read()
+                    found = film, radiograph, self.apply(radiograph)
+                else:
+                    found = best
             except ImageError as error:
+                if str(error).startswith(TRY_AGAIN):
+                    raise
                 left_out[str(error)] += 1
                 continue
             left_out[ANOTHER_FILM] += best is not None
-            if read is not None:
-                best = film, read
+            best = found
         if best is None:
             raise ImageError(next(iter(left_out), "no file inside"))
-        radiograph = best[1]
+        _, radiograph, pixels = best
         return Record(
-            pixels=self.apply(radiograph),
+            pixels=pixels,
             sop_uid=radiograph.sop_uid,
             series_uid=radiograph.series_uid,
             syntax=radiograph.syntax,
@@ -128,27 +133,31 @@ class Recipe:
         """
         if radiograph.unprocessed and self.for_processing == "refuse":
             raise ImageError("a film FOR PROCESSING, not prepared for viewing (images.for_processing=convert reads it)")
-        pixels = radiograph.pixels
-        if self.aspect == "pad":
-            rows, columns = pixels.shape
-            longer = max(rows, columns)
-            top, left = (longer - rows) // 2, (longer - columns) // 2
-            edges = (top, longer - rows - top, left, longer - columns - left)
-            dark = pixels.min() if radiograph.scale > 0 else pixels.max()
-            pixels = cv2.copyMakeBorder(pixels, *edges, cv2.BORDER_CONSTANT, value=float(dark))
+        rows, columns = self._sides(radiograph.pixels)
         # INTER_AREA is the exact area mean when it shrinks; it anti-aliases, bilinear does not.
-        small = cv2.resize(pixels, (self.size, self.size), interpolation=cv2.INTER_AREA).astype(np.float32)
+        small = cv2.resize(radiograph.pixels, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.float32)
         small = small * np.float32(radiograph.scale) + np.float32(radiograph.offset)
         if not np.isfinite(small).all():
             raise ImageError("pixel values are not finite after the modality LUT")
-        low, high = (
-            radiograph.window if self.window == "header" and radiograph.window else np.percentile(small, PERCENTILES)
-        )
+        of_header = radiograph.window if self.window == "header" else None
+        low, high = of_header or np.percentile(small, PERCENTILES)
         if not high > low:
             low, high = float(small.min()), float(small.max())
         if not high > low:
             raise ImageError("a film without contrast: every pixel has the same value")
-        return np.clip((small - low) * (255 / (high - low)) + 0.5, 0, 255).astype(np.uint8)
+        grey = np.clip((small - low) * (255 / (high - low)) + 0.5, 0, 255).astype(np.uint8)
+        if of_header and grey.min() == grey.max():
+            raise ImageError("a film without contrast in the window of its header (images.window=percentile reads it)")
+        top, left = (self.size - rows) // 2, (self.size - columns) // 2
+        edges = (top, self.size - rows - top, left, self.size - columns - left)
+        return cv2.copyMakeBorder(grey, *edges, cv2.BORDER_CONSTANT, value=int(grey.min())) if any(edges) else grey
+
+    def _sides(self, pixels: np.ndarray) -> tuple[int, int]:
+        """Rows and columns of the film in the square."""
+        if self.aspect == "stretch":
+            return self.size, self.size
+        rows, columns = (max(1, round(side * self.size / max(pixels.shape))) for side in pixels.shape)
+        return rows, columns
 
 
 def no_images() -> None:

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from dicom_headers import ROOT, write_header
 
+from midrc_ml.cohorts import dicom_series as dicom_series_module
 from midrc_ml.cohorts.dicom_series import dicom_series, studies_of
 
 
@@ -32,6 +33,45 @@ def test_series_that_share_a_folder_are_told_apart(tmp_path: Path) -> None:
     }
     assert [Path(file).name for file in found["file"]] == ["a.dcm", "b.dcm", "d.dcm"]
     assert notes == ["1 series of several images share a folder with others; only their first image is used"]
+
+
+@pytest.mark.parametrize("count", [3, 12])
+def test_a_series_between_files_of_another_is_not_lost(count: int, tmp_path: Path) -> None:
+    for number in range(count):
+        write_header(tmp_path / f"{number:02}.dcm", study=1, series=1 + (number == 1), patient="P", Modality="DX")
+    found, _ = dicom_series(tmp_path)
+    assert dict(zip(found["series_id"], found["instances"], strict=True)) == {
+        f"{ROOT}.1.1": count - 1,
+        f"{ROOT}.1.2": 1,
+    }
+
+
+@pytest.mark.parametrize(("strange", "opened"), [(None, 21), ("another series", 40), ("damaged", 40)])
+def test_of_a_folder_of_many_files_all_are_opened_where_some_are_not_of_one_series(
+    strange: str | None, opened: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        write_header(tmp_path / f"{number:02}.dcm", study=1, series=1, patient="P", Modality="CT")
+    if strange == "another series":
+        write_header(tmp_path / "20.dcm", study=1, series=2, patient="P", Modality="CT")
+    elif strange:
+        (tmp_path / "20.dcm").write_bytes(b"not DICOM")
+    seen = set()
+    header = dicom_series_module._header
+
+    def counted(file: Path) -> dict[str, object] | None:
+        seen.add(file)
+        return header(file)
+
+    monkeypatch.setattr(dicom_series_module, "_header", counted)
+    found, notes = dicom_series(tmp_path)
+    assert len(seen) == opened
+    files = [Path(file).name for file in found["file"]]
+    if strange == "another series":
+        assert (found["instances"].tolist(), files) == ([39, 1], ["00.dcm", "20.dcm"])
+    else:
+        assert (found["instances"].tolist(), files) == ([40 - bool(strange)], [tmp_path.name])
+    assert any("1 image files have no readable" in note for note in notes) == (strange == "damaged")
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from films import as_bytes
+from films import film as dicom
 
 from midrc_ml.errors import InputError
-from midrc_ml.images.files import ImageError
+from midrc_ml.images import radiograph
+from midrc_ml.images.files import ImageError, Member
 from midrc_ml.images.radiograph import Radiograph
 from midrc_ml.images.recipe import Recipe
 
@@ -138,3 +141,58 @@ def test_the_same_recipe_has_the_same_key_and_every_changed_setting_another() ->
 def test_a_wrong_setting_is_refused_with_what_is_allowed(settings: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
         Recipe(**settings)
+
+
+def test_a_film_of_one_column_is_padded_when_it_is_small() -> None:
+    tall = np.arange(60_000, dtype=np.uint16).reshape(-1, 1)  # as a square it would take 7 GB
+    found = Recipe(size=32, aspect="pad").apply(film(tall))
+    assert (found[:, 15] > 0).sum() == 31
+    assert (np.delete(found, 15, axis=1) == 0).all()
+
+
+def members(**films: bytes) -> list[Member]:
+    return [Member(f"{name}.dcm", content) for name, content in films.items()]
+
+
+def good(number: int) -> bytes:
+    return as_bytes(dicom(ramp(0, 1000).astype(np.uint16), InstanceNumber=number))
+
+
+@pytest.mark.parametrize(
+    ("first", "why"),
+    [
+        (
+            dicom(ramp(0, 1000).astype(np.uint16), InstanceNumber=1, PresentationIntentType="FOR PROCESSING"),
+            "a film FOR PROCESSING, not prepared for viewing (images.for_processing=convert reads it)",
+        ),
+        (
+            dicom(np.full((32, 32), 7, np.uint16), InstanceNumber=1),
+            "a film without contrast: every pixel has the same value",
+        ),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_first_film_that_can_be_used_stands_for_the_series(first: object, why: str, turned: bool) -> None:
+    found = members(a=as_bytes(first), b=good(2), c=good(3))  # type: ignore[arg-type]
+    record = Recipe(size=32).read(reversed(found) if turned else found)
+    assert record.pixels[0, -1] == 255
+    assert record.left_out == {why: 1, "another film of the series": 1}
+
+
+def test_a_window_that_shows_nothing_of_the_film_is_told() -> None:
+    with pytest.raises(ImageError, match=r"without contrast in the window of its header \(images.window=percentile"):
+        Recipe(size=32, window="header").apply(film(ramp(0, 693), window=(59_950.0, 60_050.0)))
+
+
+def test_which_film_stands_for_a_series_does_not_hang_on_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = radiograph.Film.read
+
+    def without_a_decoder(self: radiograph.Film) -> Radiograph:
+        if self.rank[1] == 1:
+            raise ImageError("no decoder for this syntax is installed")
+        return read(self)
+
+    monkeypatch.setattr(radiograph.Film, "read", without_a_decoder)
+    for found in (members(a=good(1), b=good(2)), members(a=good(2), b=good(1))):
+        with pytest.raises(ImageError, match="no decoder for this syntax is installed"):
+            Recipe(size=32).read(found)
