@@ -1,7 +1,7 @@
 """Say what works on this machine, what is missing, and the command that mends it.
 
 python -m midrc_ml.doctor                                decoders, cache folder, GPU, tracking store, versions
-python -m midrc_ml.doctor --images /data/midrc           and whether the images there can be decoded
+python -m midrc_ml.doctor --images /data/midrc           and whether the transfer syntaxes there are decoded here
 python -m midrc_ml.doctor --json                         the same for programs
 python -m midrc_ml.doctor --log-dir logs --close-stale 24    end killed runs in MLflow; nothing else is ever changed
 

@@ -209,12 +209,15 @@ def _num_rows(folder: Path) -> int | None:
 
 def _is_of_older_code(folder: Path) -> bool:
     """Whether the recipe that made these images has another key today."""
+    from midrc_ml.images.ct_recipe import CtRecipe
     from midrc_ml.images.recipe import Recipe
 
-    try:
-        return Recipe(**json.loads((folder / "recipe.json").read_text())).key != folder.name
-    except (OSError, ValueError, TypeError):
-        return False  # of another kind of recipe
+    for kind in (Recipe, CtRecipe):
+        try:
+            return kind(**json.loads((folder / "recipe.json").read_text())).key != folder.name
+        except (OSError, ValueError, TypeError):
+            continue  # of the other kind, or of settings that there are no longer
+    return False
 
 
 def _leftovers(cache_dir: Path) -> Iterator[Path]:

@@ -63,7 +63,7 @@ def image_findings(path: Path, *, limit: int, seconds: float) -> list[Finding]:
             advice = "see the decoder of this transfer syntax"
             found.append(told(status="fail", value=f"{files}; not decoded here", what_to_do=advice))
         else:
-            found.append(told(status="ok", value=f"{files}; {used.decoder.name}"))
+            found.append(told(status="ok", value=f"{files} by their headers; {used.decoder.name}"))
     if seen.pictures:
         value = f"{seen.pictures}; told by their names, not opened"
         found.append(finding(status="ok", what="PNG, JPEG, TIFF, NIfTI", value=value, facts={"files": seen.pictures}))

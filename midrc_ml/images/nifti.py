@@ -18,6 +18,7 @@ def is_nifti(name: str) -> bool:
 def read_nifti(content: bytes, *, max_pixels: int) -> np.ndarray:
     """The one plane of a NIfTI-1 or NIfTI-2 file, float32 (row, column): rows downwards, columns to the patient's left.
 
+    Columns of a lateral film, which run to the front or the back, are left as they are stored.
     A file that says nothing of its orientation (no sform, no qform) is taken as (column, row), as NIfTI stores planes.
 
     Raises:
@@ -51,7 +52,9 @@ def read_nifti(content: bytes, *, max_pixels: int) -> np.ndarray:
         return np.ascontiguousarray(plane.T)
     # Columns of the affine: where the two axes lead, to the patient's left and right (x), front and back, up and down.
     affine = image.affine
-    if abs(affine[0, 0]) < abs(affine[0, 1]):  # the second axis is the one that runs across
+    across, upright = np.abs(affine[0, :2]), np.abs(affine[2, :2])
+    is_first_upright = upright[0] > upright[1] if not np.isclose(*upright, atol=1e-3) else across[0] < across[1]
+    if is_first_upright:
         plane, affine = plane.T, affine[:, [1, 0, 2, 3]]
     up = affine[2, 1] if abs(affine[2, 1]) >= abs(affine[1, 1]) else affine[1, 1]
     across = plane[::-1] if affine[0, 0] > 0 else plane  # NIfTI's x grows to the right, a film's to the left

@@ -1,7 +1,9 @@
 """The cache folder and the images found: measured, counted, and left as they were."""
 
+import json
 import os
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from midrc_ml.health.findings import Finding
 from midrc_ml.health.frames import trial_file
 from midrc_ml.health.image_files import image_findings, look_at
 from midrc_ml.health.places import in_shell, is_network, shown, without_names
+from midrc_ml.images.ct_recipe import CtRecipe
 from midrc_ml.images.recipe import Recipe
 
 LOSSLESS, NATIVE, MPEG4 = "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.102"
@@ -65,17 +68,17 @@ def test_a_full_disk_is_broken_and_leaves_nothing(tmp_path: Path, monkeypatch: p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_cached_is_told_by_recipe_and_an_old_one_as_old(tmp_path: Path) -> None:
-    recipe = Recipe(size=64)
-    settings = '{"size": 64, "window": "percentile", "aspect": "stretch", "for_processing": "refuse"}'
-    for name in (recipe.key, "64-percentile-stretch-0000000000"):
+@pytest.mark.parametrize("recipe", [Recipe(size=64), CtRecipe(size=8)])
+def test_what_is_cached_is_told_by_recipe_and_an_old_one_as_old(recipe: Recipe | CtRecipe, tmp_path: Path) -> None:
+    old = recipe.key[:-10] + "0" * 10
+    for name in (recipe.key, old):
         folder = tmp_path / "images" / name
         folder.mkdir(parents=True)
-        (folder / "recipe.json").write_text(settings)
+        (folder / "recipe.json").write_text(json.dumps(asdict(recipe)))
         (folder / "000000.u8").write_bytes(bytes(64 * 64))
     findings = cache_findings(tmp_path)
     assert one(findings, f"images/{recipe.key}").facts["older_version"] is False
-    assert one(findings, "images/64-percentile-stretch-0000000000").facts["older_version"] is True
+    assert one(findings, f"images/{old}").facts["older_version"] is True
 
 
 def test_leftovers_are_counted_but_not_those_that_somebody_writes(tmp_path: Path) -> None:

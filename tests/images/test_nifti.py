@@ -43,6 +43,14 @@ def test_axes_in_the_other_order_give_the_same_film() -> None:
     assert (film(nibabel.Nifti1Image(FILM, affine)) == FILM).all()
 
 
+def test_a_lateral_film_stands_upright_in_either_order_of_its_axes() -> None:
+    to_the_back_and_down = np.zeros((4, 4))
+    to_the_back_and_down[1, 0], to_the_back_and_down[2, 1] = -1, -1
+    to_the_back_and_down[0, 2], to_the_back_and_down[3, 3] = 1, 1
+    assert (film(nibabel.Nifti1Image(FILM.T, to_the_back_and_down)) == FILM).all()
+    assert (film(nibabel.Nifti1Image(FILM, to_the_back_and_down[:, [1, 0, 2, 3]])) == FILM).all()
+
+
 def test_without_an_orientation_the_plane_is_taken_as_it_is_stored() -> None:
     image = nibabel.Nifti1Image(FILM.T, None)
     image.header["sform_code"] = image.header["qform_code"] = 0
