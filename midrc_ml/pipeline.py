@@ -25,7 +25,7 @@ from midrc_ml.splits.by_patient import Split, assign_parts
 from midrc_ml.splits.manifest import PARTS, Manifest
 from midrc_ml.tasks.task import Task
 from midrc_ml.tracking.tracker import RunFacts, RunTracker
-from midrc_ml.training.algorithms import Algorithm
+from midrc_ml.training.algorithms import Algorithm, check_groups
 from midrc_ml.training.fit import Fitted, Inputs, check_labels, fit
 from midrc_ml.training.losses import check_loss
 from midrc_ml.training.monitor import Monitor
@@ -73,13 +73,10 @@ def train_and_evaluate(
         clinical.check_task(task)
     check_table(model, is_given=clinical is not None)
     if images is not None:
+        task.check_modalities(images.modalities)
         check_dimensions(model, images.input_shape)
     check_loss(task.kind, loss=training.loss, class_weight=training.class_weight, name=task.name)
-    if training.class_weight == "balanced" and "label" in getattr(algorithm, "by", ()):
-        raise InputError(
-            "training.class_weight is balanced and algorithm.by holds label: a rare class would count twice; give "
-            "training.class_weight=none, or algorithm=erm"
-        )
+    check_groups(algorithm, task.kind, class_weight=training.class_weight)
     compute.check(training, ranks)
     monitor = _monitor(training, task, fairness)
     if ranks.world > 1:

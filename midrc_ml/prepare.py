@@ -56,6 +56,8 @@ def prepare(
     from midrc_ml.cohorts.flow import CohortFlow
     from midrc_ml.images.cache import ImageCache
 
+    if task is not None:
+        task.check_modalities(images.modalities)
     tables = cohort.read()
     if task is None:
         series = images_of(tables.series, tables.studies, images.modalities)

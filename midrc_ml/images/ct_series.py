@@ -26,6 +26,7 @@ from midrc_ml.images.ct_resample import (
 from midrc_ml.images.ct_slice import CtSlice, read_slice
 from midrc_ml.images.dicom_pixels import DAMAGED, DicomImage
 from midrc_ml.images.files import TRY_AGAIN, ImageError, Member
+from midrc_ml.processes import num_threads
 
 MAX_VOXELS = 1 << 29  # 2048 slices of 512 x 512: 1 GiB
 MAX_SLICES = 4096
@@ -34,8 +35,7 @@ _SAME_DIRECTION = 1e-3
 _SAME_SPACING = 1e-3  # of itself
 _HIGHEST_AIR_HU = -200  # above it nothing in a CT is air
 _NOT_READABLE = "not a readable DICOM file"
-_THREADS = 2  # that decode: decoders let go of Python's lock
-_AHEAD = 4  # slices that wait decoded
+_THREADS = 4  # that decode, at most: decoders let go of Python's lock
 
 
 @dataclass(frozen=True)
@@ -238,9 +238,10 @@ def _decoded(
 def _in_threads(slices: list[CtSlice]) -> Iterator[tuple[CtSlice, "Future[tuple[DicomImage, np.ndarray]]"]]:
     """Each of `slices` from the last on, with its image and HU, decoded a few ahead; `slices` is used up."""
     ahead: deque[tuple[CtSlice, Future[tuple[DicomImage, np.ndarray]]]] = deque()
-    with ThreadPoolExecutor(_THREADS) as threads:
+    count = min(_THREADS, num_threads())
+    with ThreadPoolExecutor(count) as threads:
         while slices or ahead:
-            while slices and len(ahead) < _AHEAD:
+            while slices and len(ahead) < 2 * count:
                 one = slices.pop()
                 ahead.append((one, threads.submit(one.decoded)))
             yield ahead.popleft()

@@ -115,6 +115,22 @@ class Task:
             raise InputError(f"task={self.name}: no {flow.unit} has a label in the {tables.origin}. {exclusions(flow)}")
         return labelled
 
+    def check_modalities(self, modalities: Sequence[str]) -> None:
+        """Refuse images that are not for the series of this task: a film recipe would take one slice of each CT.
+
+        modalities: those that a recipe is for.
+
+        Raises:
+            InputError: the task selects others.
+        """
+        others = [name for name in self.selection.modalities if name not in modalities]
+        if others:
+            raise InputError(
+                f"images=... is for {' and '.join(modalities)}, but task={self.name} selects {' and '.join(others)}; "
+                f"give images=ct_96 and model=densenet121_3d for CT, images=cxr_224 and model=densenet121 for films, "
+                f"or another task"
+            )
+
     def constant_sites(self, labelled: pd.DataFrame) -> list[ConstantSite]:
         """Sites that do not record a 0/1 label; none where the label is not 0 or 1."""
         return constant_sites(labelled) if self.kind in ("binary", "time_to_event") else []

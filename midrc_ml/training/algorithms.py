@@ -157,7 +157,9 @@ class _Robust(_ByGroup):
         counts = torch.zeros_like(self._share).index_add(0, group, torch.ones_like(losses))
         counts = total(counts)
         each = counts.clamp_min(1)  # where the batch has none of a group, its mean is 0 and its weight stays
-        raised = self._share * torch.exp(self._step_size * total(sums) / each)
+        means = total(sums) / each
+        # Less the highest, which divides out: so that no step is too large for an exponential.
+        raised = self._share * torch.exp(self._step_size * (means - means.max()))
         self._share = raised / raised.sum()
         return (self._share * sums / each).sum() * counts.sum()
 
@@ -166,6 +168,26 @@ class _Robust(_ByGroup):
 
     def load(self, state: Mapping[str, "torch.Tensor"]) -> None:
         self._share = state["share"].to(self._share.device)
+
+
+def check_groups(algorithm: Algorithm, kind: str, *, class_weight: str) -> None:
+    """Refuse groups by label where a label is no group, or where classes are weighed already.
+
+    Raises:
+        InputError: naming what to give instead.
+    """
+    if "label" not in getattr(algorithm, "by", ()):
+        return
+    if kind == "regression":
+        raise InputError(
+            "algorithm.by holds label, but the label of this task is a quantity, and each value would be a group; give "
+            "columns such as algorithm.by=[sex], or algorithm=erm"
+        )
+    if class_weight == "balanced":
+        raise InputError(
+            "training.class_weight is balanced and algorithm.by holds label: a rare class would count twice; give "
+            "training.class_weight=none, or algorithm=erm"
+        )
 
 
 def _groups(studies: pd.DataFrame, by: Sequence[str]) -> pd.Series:

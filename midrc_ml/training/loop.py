@@ -278,9 +278,10 @@ class _Epoch:
             if self.epoch > 1
             else "no epoch had ended, so there is no checkpoint"
         )
+        or_else = "" if self.stepper.dtype is None else ", or use compute.precision=float32"
         raise LossIsNotFinite(
             f"the {name} loss became {total} in epoch {self.epoch}, by step {step}; {kept}. "
-            f"Lower training.lr (now {self.settings.lr:g}) or use compute.precision=float32"
+            f"Lower training.lr (now {self.settings.lr:g}){or_else}"
         )
 
 

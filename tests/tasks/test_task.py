@@ -237,3 +237,14 @@ def test_training_needs_studies_even_where_the_question_does_not() -> None:
     flow = CohortFlow(origin="test")
     assert task.labelled_studies(tables, flow, image_files="if any")["study_id"].tolist() == ["c"]
     assert flow.unit == "case"
+
+
+def test_images_of_other_modalities_are_refused() -> None:
+    films, volumes = Selection(), Selection(modalities=["CT"])
+    icu_task(selection=films).check_modalities(("CR", "DX"))
+    icu_task(selection=volumes).check_modalities(("CT",))
+    words = r"images=... is for CR and DX, but task=icu selects CT; give images=ct_96 and model=densenet121_3d for CT"
+    with pytest.raises(InputError, match=words):
+        icu_task(selection=volumes).check_modalities(("CR", "DX"))
+    with pytest.raises(InputError, match=r"images=... is for CT, but task=icu selects CR and DX"):
+        icu_task(selection=films).check_modalities(("CT",))

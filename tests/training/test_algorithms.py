@@ -72,6 +72,13 @@ def test_a_group_that_goes_on_losing_takes_nearly_all_the_weight() -> None:
     assert session.state()["share"][1] > 0.99
 
 
+def test_a_step_of_any_size_takes_the_worst_group_and_no_nan() -> None:
+    session = GroupDro(by=["sex"], step_size=1e6).begin(studies(), CPU)
+    for _ in range(3):
+        session.loss(torch.tensor([0.1, 2.0, 0.1]), torch.tensor([0, 30, 38]), ALONE)
+    assert session.state()["share"].tolist() == [0, 1, 0]
+
+
 def test_the_gradient_flows_through_the_losses_and_not_through_the_weights() -> None:
     session = GroupDro(by=["sex"], step_size=0.5).begin(studies(), CPU)
     losses = torch.tensor([1.0, 3.0, 4.0], requires_grad=True)

@@ -2,25 +2,39 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 
 from midrc_ml.errors import InputError
+from midrc_ml.evaluation.evaluate import Fairness
 from midrc_ml.evaluation.metrics import auroc
+from midrc_ml.images.ct_recipe import CtRecipe
 from midrc_ml.images.recipe import Recipe
 from midrc_ml.models.clinical import mlp
 from midrc_ml.models.image import densenet121
 from midrc_ml.pipeline import train_and_evaluate
+from midrc_ml.tasks.flags import flag
+from midrc_ml.tasks.task import Task
 from midrc_ml.train import _train_along
 from midrc_ml.training.algorithms import Balanced
 from midrc_ml.training.ranks import Ranks
 from midrc_ml.training.settings import Compute, Training
 
 
-class OfBinary:
-    name, kind, classes, metrics = "icu", "binary", (), {"auroc": auroc}
+def task_of(kind: Literal["binary", "regression"]) -> Task:
+    label = partial(flag, column="icu_ever")
+    return Task(
+        name="icu",
+        version=1,
+        question="?",
+        source="test",
+        kind=kind,
+        label=label,
+        metrics={"auroc": auroc},
+        needs=["cases"],
+    )
 
 
 class Unread:
@@ -29,13 +43,14 @@ class Unread:
 
 
 def start(tmp_path: Path, **settings: Any) -> None:
-    rest = ("split", "algorithm", "evaluation", "fairness", "tracking")
+    rest = ("split", "algorithm", "evaluation", "tracking")
     given: dict[str, Any] = {
         **dict.fromkeys(rest),
         "cohort": Unread(),
-        "task": OfBinary(),
+        "task": task_of("binary"),
         "images": Recipe(),
         "clinical": None,
+        "fairness": Fairness(),
         "model": partial(densenet121),
         "training": Training(),
         "compute": Compute(device="cpu"),
@@ -55,6 +70,8 @@ def start(tmp_path: Path, **settings: Any) -> None:
         ({"training": Training(loss="mse")}, "training.loss is 'mse'; for task=icu, which is of kind binary"),
         ({"model": partial(mlp)}, "it reads a clinical table, and clinical=none gives none"),
         ({"training": Training(class_weight="balanced"), "algorithm": Balanced()}, "a rare class would count twice"),
+        ({"task": task_of("regression"), "algorithm": Balanced()}, "the label of this task is a quantity"),
+        ({"images": CtRecipe()}, "images=... is for CT, but task=icu selects CR and DX"),
         ({"training": Training(monitor="mae")}, "training.monitor is 'mae'"),
         ({"compute": Compute(device="cuda")}, "torch finds no GPU here"),
         ({"compute": Compute(device="cpu", num_workers=2, resident=True)}, "compute.resident is true, but"),
