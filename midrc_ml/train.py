@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from midrc_ml.command import run_composed, stop
 from midrc_ml.config import composed, explain_hydra_error, instantiated, load_config, save_config, shareable_params
+from midrc_ml.datasets.lean_monai import keep_whole
 from midrc_ml.errors import InputError
 from midrc_ml.training.ranks import Ranks
 
@@ -67,8 +68,7 @@ def _run(config: DictConfig, output_dir: Path, *, resumed: bool = False) -> None
     from midrc_ml.pipeline import train_and_evaluate
 
     if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
-        # Jobs of a sweep share a process, and one of them may need more of MONAI than `import_lean` gives the others.
-        import monai  # noqa: F401
+        keep_whole()
     settings = instantiated(config)
     settings.pop("resume")
     known = set(inspect.signature(train_and_evaluate).parameters) - {"ranks", "output_dir", "params"}

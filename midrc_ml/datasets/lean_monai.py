@@ -31,12 +31,21 @@ class _Refusal:
         return None
 
 
+_may_be_lean = True
+
+
+def keep_whole() -> None:
+    """Make `import_lean` do nothing: for a process that runs several jobs, one of which may need more of MONAI."""
+    global _may_be_lean
+    _may_be_lean = False
+
+
 def import_lean() -> None:
     """Import MONAI's networks and datasets; its transforms, handlers and readers lack what they would use of others.
 
     For a process that uses nothing of MONAI but those. Where MONAI is imported already, nothing is done.
     """
-    if "monai" in sys.modules:
+    if "monai" in sys.modules or not _may_be_lean:
         return
     refusal = _Refusal()
     sys.meta_path.insert(0, refusal)

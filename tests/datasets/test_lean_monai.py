@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
+from midrc_ml.datasets import lean_monai
+
 PROGRAM = """
 import sys
 import numpy, pandas, torch  # what a run has imported before
@@ -22,6 +26,18 @@ print("lean")
 """
 
 
+@pytest.mark.slow
 def test_a_first_step_needs_neither_torchs_compiler_nor_what_monai_would_import_of_others() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "lean"), done.stderr
+
+
+def test_a_process_of_several_jobs_keeps_all_of_monai(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lean_monai, "_may_be_lean", True)
+    monkeypatch.delitem(sys.modules, "monai", raising=False)
+    asked: list[str] = []
+    monkeypatch.setattr(lean_monai.importlib, "import_module", asked.append)
+    lean_monai.import_lean()
+    lean_monai.keep_whole()
+    lean_monai.import_lean()
+    assert asked == ["monai"]

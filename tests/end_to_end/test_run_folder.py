@@ -119,6 +119,7 @@ def test_the_environment_names_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert environment()["gpu"] == "GPU of some kind"
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits(tracked_run: Path, small_run: Callable[..., Path], tmp_path: Path) -> None:
     again = small_run(tmp_path, "tracking=none")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]  # and tracking=none leaves no store

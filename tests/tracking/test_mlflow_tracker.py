@@ -88,6 +88,7 @@ def test_the_stored_model_gives_the_networks_output(
     assert model.predict(np.zeros((3, 1, 32, 32), np.float32)).shape == (3, 1)
 
 
+@pytest.mark.slow
 def test_telemetry_is_off_even_where_mlflow_was_imported_first(tmp_path: Path) -> None:
     program = f"""
 import mlflow.telemetry
