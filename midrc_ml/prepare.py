@@ -86,6 +86,7 @@ def prepare(
             for (syntax, decoder), count in decoders.items()
         ],
         "left_out": found.left_out,
+        "repaired": found.repaired,
         "sources_gone": found.num_absent,
         "bytes": sum(path.stat().st_size for path in cache.folder.glob("*.u8")),
         "damaged": num_damaged,
@@ -126,6 +127,7 @@ def text_of(counts: dict[str, Any]) -> list[str]:
     ]
     lines += [f"  {count:,} cannot be used: {reason}" for reason, count in counts["unusable"].items()]
     lines += [f"  {count:,} of the files in these series left out: {why}" for why, count in counts["left_out"].items()]
+    lines += [f"  {count:,} {kind}" for kind, count in counts["repaired"].items()]
     if counts["sources_gone"]:
         lines.append(f"{counts['sources_gone']:,} image files are gone; what was decoded of them before is kept")
     if counts["damaged"] is not None:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AbstractContextManager, closing
@@ -17,7 +18,7 @@ from blake3 import blake3
 from midrc_ml.errors import InputError
 from midrc_ml.images.files import TRY_AGAIN, ImageError, Member, members, stamp
 from midrc_ml.images.recipe import Record
-from midrc_ml.images.shards import COLUMNS, ShardWriter, is_locked
+from midrc_ml.images.shards import COLUMNS, ShardWriter, is_locked, read_shard_index
 from midrc_ml.processes import Workers, local_workers, ray_workers
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,9 @@ class ImageRecipe(Protocol):
 
     @property
     def key(self) -> str: ...  # noqa: D102
+
+    @property
+    def modalities(self) -> tuple[str, ...]: ...  # noqa: D102
 
     @property
     def record_shape(self) -> tuple[int, ...]: ...  # noqa: D102
@@ -128,9 +132,11 @@ def decode_file(asked: Asked, recipe: ImageRecipe) -> Decoded:
             if row["content_hash"] in known:
                 return row, None
             digest = blake3()
-        record = recipe.read(_through(digest, members(file)))
-    except ImageError as error:
-        row["reason"] = str(error)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom's quote values
+            record = recipe.read(_through(digest, members(file)))
+    except Exception as error:  # whatever a file does to a decoder, it is one file
+        row["reason"] = _reason(error)
         return row, None
     pixels = record.pixels.tobytes()
     row |= {
@@ -141,8 +147,17 @@ def decode_file(asked: Asked, recipe: ImageRecipe) -> Decoded:
         "decoder": record.decoder,
         "pixels_hash": blake3(pixels).hexdigest(),
         "left_out": json.dumps(record.left_out),
+        "repaired": json.dumps(record.repaired),
     }
     return row, pixels
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ImageError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"{TRY_AGAIN[0]} (not enough memory)"
+    return f"decoding failed ({type(error).__module__}.{type(error).__qualname__})"  # its words may hold values
 
 
 def _through(digest: blake3, found: Iterator[Member]) -> Iterator[Member]:
@@ -210,7 +225,9 @@ class _Others:
             changed = path.stat().st_mtime_ns
             if path.stem not in self.ours and self._seen.get(path.stem) != changed:
                 self._seen[path.stem] = changed
-                rows = pd.read_parquet(path, columns=["file", "bytes", "mtime_ns"])
+                rows = read_shard_index(path, ["file", "bytes", "mtime_ns"])
+                if rows is None:
+                    continue
                 self._known |= {row[0]: (row[1], row[2]) for row in rows.itertuples(index=False, name=None)}
 
 

@@ -10,7 +10,7 @@ import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from blake3 import blake3
 
+from midrc_ml.errors import InputError
 from midrc_ml.images.build import ImageRecipe, build
 from midrc_ml.images.files import TRY_AGAIN, absolute, stamp
 from midrc_ml.images.shards import drop_records, open_shards, read_index
@@ -36,9 +37,10 @@ _OTHER_SERIES = "the header names another SeriesInstanceUID than the series tabl
 class CachedImages:
     """Images in the order they were asked for.
 
-    shards: memory maps (record, *record_shape), uint8. place: per image (shard, record), -1 where it failed.
-    reasons: per image why it failed, or None. left_out: how many other files the series hold, by the reason why
-    they are in no image. num_absent: images whose source file is gone, that are served all the same.
+    shards: memory maps (record, *record_shape), uint8. place: per image (shard, record), -1 where it failed. reasons:
+    per image why it failed, or None. left_out: how many other files the series hold, by the reason why they are in no
+    image. repaired: how often an image was made with something missing or uneven, by kind. num_absent: images whose
+    source file is gone, that are served all the same.
     """
 
     shards: Sequence[np.ndarray]
@@ -46,6 +48,7 @@ class CachedImages:
     reasons: Sequence[str | None]
     record_shape: tuple[int, ...]
     left_out: Mapping[str, int] = field(default_factory=dict)
+    repaired: Mapping[str, int] = field(default_factory=dict)
     num_absent: int = 0
 
     def gather(self, indices: Sequence[int] | np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -79,18 +82,19 @@ class ImageCache:
         num_processes: int,
         ray: str | None = None,
         series: Sequence[str] | None = None,
+        before: Callable[[], None] = lambda: None,
     ) -> CachedImages:
         """The image of each file; files that are new or have changed are decoded first.
 
-        num_processes, ray: who decodes them (`build`). series: what each file is of; where that is a UID and the
-        header has another, the image is not used. A file that cannot be used is recorded with its reason, and never
-        stops the others.
+        num_processes, ray: who decodes them (`build`). series: what each file is of; where that is a UID and the header
+        has another, the image is not used. before: called where there is something to decode. A file that cannot be
+        used is recorded with its reason, and never stops the others.
 
         Raises:
-            InputError: the disk is full.
+            InputError: the disk is full, or the folder cannot be written.
         """
         names = self.names(files)
-        index, num_absent = self._complete(names, num_processes, ray)
+        index, num_absent = self._complete(names, num_processes, ray, before)
         rows = index.drop_duplicates("file", keep="last").set_index("file").reindex(names)
         if series is not None:
             is_other = _differ(rows["series_uid"], series)
@@ -108,7 +112,8 @@ class ImageCache:
             place=place,
             reasons=[None if there else str(reason) for there, reason in zip(is_there, rows["reason"], strict=True)],
             record_shape=self.recipe.record_shape,
-            left_out=_left_out(rows["left_out"]),
+            left_out=_sums(rows["left_out"]),
+            repaired=_sums(rows["repaired"]),
             num_absent=num_absent,
         )
 
@@ -123,8 +128,8 @@ class ImageCache:
 
     def damaged(self) -> pd.DataFrame:
         """The rows whose record is not what was written: by its hash, or because its shard is cut off or gone."""
-        index = self.index()
-        index = index[index["record"] >= 0]
+        every = read_index(self.folder, self.recipe.record_shape, with_gone=True)
+        index = every[every["record"] >= 0].drop_duplicates("file", keep="last")
         is_wrong = pd.Series(False, index=index.index)
         for name, rows in index.groupby("shard"):
             try:
@@ -136,18 +141,25 @@ class ImageCache:
                 is_wrong[position] = record >= len(shard) or blake3(shard[record].data).hexdigest() != said
         return index[is_wrong]
 
+    def files_by_series(self) -> dict[str, str]:
+        """The file of each series, by the UID of its header, of which there is an image."""
+        index = self.index()
+        usable = index[(index["record"] >= 0) & (index["series_uid"] != "")]
+        return dict(zip(usable["series_uid"], usable["file"], strict=True))
+
     def forget(self, rows: pd.DataFrame) -> None:
         """Drop the records of these rows of the index, for all files that they stand for; they are decoded again."""
         drop_records(self.folder, set(zip(rows["shard"], rows["record"], strict=True)))
 
-    def _complete(self, names: Sequence[str], num_processes: int, ray: str | None) -> tuple[pd.DataFrame, int]:
+    def _complete(
+        self, names: Sequence[str], num_processes: int, ray: str | None, before: Callable[[], None]
+    ) -> tuple[pd.DataFrame, int]:
         """The index with a row of each file, and how many of the files are gone but have a record."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         index = read_index(self.folder, self.recipe.record_shape)
         missing, num_absent = _missing(index, names)
         if missing:
-            settings: Any = self.recipe
-            (self.folder / "recipe.json").write_text(json.dumps(asdict(settings), indent=2) + "\n")
+            before()
+            self._begin()
             progress, started, total = Progress("Image cache", len(missing), "files"), time.monotonic(), [0, 0]
 
             def seen(done: int, failed: int) -> None:
@@ -168,6 +180,17 @@ class ImageCache:
             log.info(words, total[0], seconds, total[0] / max(seconds, 1e-9), total[1])
             index = read_index(self.folder, self.recipe.record_shape)
         return index, num_absent
+
+    def _begin(self) -> None:
+        settings: Any = self.recipe
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "recipe.json").write_text(json.dumps(asdict(settings), indent=2) + "\n")
+        except OSError as error:
+            raise InputError(
+                f"paths.cache_dir is {self.cache_dir!r}, and no image cache can be written there "
+                f"({error.strerror or error}); give a folder that can be written"
+            ) from error
 
 
 def _missing(index: pd.DataFrame, names: Sequence[str]) -> tuple[list[str], int]:
@@ -193,7 +216,7 @@ def _differ(said: pd.Series, asked: Sequence[str]) -> np.ndarray:
     return (are_uids & (said != of_table)).to_numpy()
 
 
-def _left_out(rows: pd.Series) -> dict[str, int]:
+def _sums(rows: pd.Series) -> dict[str, int]:
     """Counts by reason, the commonest first, from the JSON of each row; one that cannot be used has none."""
     total: Counter[str] = Counter()
     for of_series, count in rows[rows != ""].value_counts().items():

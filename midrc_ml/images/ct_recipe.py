@@ -104,6 +104,11 @@ class CtRecipe:
             ImageError: no volume that can be used, with the reason.
         """
         volume = read_ct_series(members, planes=self.planes)
+        repaired = {
+            "missing slices, interpolated": volume.num_filled,
+            "series of uneven slice distances, interpolated": int(volume.mixed_steps),
+            "series of a tilted gantry, sheared upright": int(volume.tilt_degrees != 0),
+        }
         return Record(
             pixels=self.apply(volume),
             sop_uid=volume.sop_uid,
@@ -111,6 +116,7 @@ class CtRecipe:
             syntax=" ".join(volume.syntaxes),
             decoder=" ".join(volume.decoders),
             left_out=volume.left_out,
+            repaired={kind: count for kind, count in repaired.items() if count},
         )
 
     def apply(self, volume: CtVolume) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Open an image file: a ZIP or folder of one series, files of one series among others, a DICOM file, or a picture."""
 
+import hashlib
 import os
 import re
 import stat
@@ -66,15 +67,23 @@ def members(path: str) -> Iterator[Member]:
         places = file_paths(path)
         if places != [path]:
             for place in places:
-                yield Member(os.path.basename(place), Path(place).read_bytes())
+                with open(place, "rb", buffering=0) as file:
+                    yield Member(os.path.basename(place), _whole(file))
             return
-        with open(path, "rb") as file:
-            if path.lower().endswith(".zip") or is_zip(file):
-                yield from _zip_members(file, os.fstat(file.fileno()).st_size)
-            else:
-                yield Member(os.path.basename(path), file.read())
+        with open(path, "rb", buffering=0) as file:  # a buffer would be joined to the rest: twice the memory
+            if not path.lower().endswith(".zip") and not is_zip(file):
+                yield Member(os.path.basename(path), _whole(file))
+                return
+        with open(path, "rb") as package:
+            yield from _zip_members(package, os.fstat(package.fileno()).st_size)
     except OSError as error:
-        raise ImageError(f"cannot be read ({error.strerror or error})") from error
+        raise ImageError(f"{TRY_AGAIN[0]} ({error.strerror or error})") from error
+
+
+def _whole(file: IO[bytes]) -> bytes:
+    if os.fstat(file.fileno()).st_size > MAX_MEMBER_BYTES:
+        raise ImageError(f"a file of over {MAX_MEMBER_BYTES >> 30} GiB")
+    return file.read()
 
 
 def pattern_of(folder: str, start: str, ending: str) -> str:
@@ -111,17 +120,26 @@ def file_paths(path: str) -> list[str]:
 
 
 def stamp(path: str) -> tuple[int, int]:
-    """Bytes and time (ns) of a file; of a folder or a pattern, the sum over its files and the latest time.
+    """What tells that a file has changed: its bytes and its time (ns).
 
-    (-1, -1) where there is nothing. Of an object at a URL whose store tells no time: 0.
+    Of a folder or a pattern: the bytes of all its files, and 63 bits of a hash of their names, sizes and times. (-1,
+    -1) where there is nothing. Of an object at a URL whose store tells no time: 0.
     """
-    try:
-        if is_url(path):
+    if is_url(path):
+        try:
             return _stamp_of_object(path)
-        states = [os.stat(file) for file in file_paths(path)]
-        return sum(state.st_size for state in states), max((state.st_mtime_ns for state in states), default=0)
+        except Exception:  # each store raises its own, also for a package that is missing; `members` says which
+            return -1, -1
+    try:
+        places = file_paths(path)
+        states = [os.stat(place) for place in places]
     except (OSError, ValueError):
         return -1, -1
+    total = sum(state.st_size for state in states)
+    if places == [path]:
+        return total, states[0].st_mtime_ns
+    said = [(place, state.st_size, state.st_mtime_ns) for place, state in zip(places, states, strict=True)]
+    return total, int.from_bytes(hashlib.blake2b(repr(said).encode(), digest_size=8).digest(), "big") >> 1
 
 
 def absolute(path: str) -> str:

@@ -53,7 +53,7 @@ def read_nifti(content: bytes, *, max_pixels: int) -> np.ndarray:
     # Columns of the affine: where the two axes lead, to the patient's left and right (x), front and back, up and down.
     affine = image.affine
     across, upright = np.abs(affine[0, :2]), np.abs(affine[2, :2])
-    is_first_upright = upright[0] > upright[1] if not np.isclose(*upright, atol=1e-3) else across[0] < across[1]
+    is_first_upright = upright[0] > upright[1] if abs(upright[0] - upright[1]) > 1e-3 else across[0] < across[1]
     if is_first_upright:
         plane, affine = plane.T, affine[:, [1, 0, 2, 3]]
     up = affine[2, 1] if abs(affine[2, 1]) >= abs(affine[1, 1]) else affine[1, 1]

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import cv2
@@ -25,7 +25,8 @@ ANOTHER_FILM = "another film of the series"
 class Record:
     """What the cache keeps of a series: its pixels, uint8 of the recipe's `record_shape`, and where they came from.
 
-    left_out: how many other files the series holds, by the reason why they are not in the record.
+    left_out: how many other files the series holds, by the reason why they are not in the record. repaired: how often
+    it was made in spite of something missing or uneven, by kind.
     """
 
     pixels: np.ndarray
@@ -34,6 +35,7 @@ class Record:
     syntax: str
     decoder: str
     left_out: Mapping[str, int]
+    repaired: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,10 @@ An index is replaced as a whole, and only when the records it tells of are on di
 the last of them belongs to nobody, and is overwritten by the next writer of that shard.
 """
 
+import logging
 import mmap
 import os
+import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,10 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
+log = logging.getLogger(__name__)
+
 SHARD_RECORDS = 1024
+_PLACE = ("shard", "record")
 _ROWS = 4  # rows a record, at most: files that cannot be used have a row and no record
 COLUMNS = (
     "file",
@@ -34,6 +39,8 @@ COLUMNS = (
     "pixels_hash",
     "reason",
     "left_out",
+    "repaired",
+    "written_ns",
 )
 
 
@@ -79,9 +86,11 @@ class ShardWriter:
 
     def add(self, row: dict[str, object], pixels: bytes | None) -> None:
         """A source file and its record; without pixels, the row says where the record is, or why there is none."""
+        # Not the shard's name tells which row of a file is the last: a later writer may be given an earlier shard.
+        row = {**row, "written_ns": time.time_ns()}
         if pixels is not None:
             self._pixels.write(pixels)
-            row = {**row, "shard": self.name, "record": self._count}
+            row |= {"shard": self.name, "record": self._count}
             self._count += 1
         self._rows.append(row)
 
@@ -108,22 +117,48 @@ class ShardWriter:
             self._lock.release()
 
 
-def read_index(folder: Path, record_shape: tuple[int, ...]) -> pd.DataFrame:
-    """The rows of all shards, without those whose record is gone: a shard that was removed or cut off by hand."""
-    frames = [pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))]
+def read_index(folder: Path, record_shape: tuple[int, ...], *, with_gone: bool = False) -> pd.DataFrame:
+    """The rows of all shards, as they were written one after the other.
+
+    with_gone: also those whose record is gone: of a shard that was removed or cut off by hand.
+    """
+    frames = [rows for path in sorted(folder.glob("*.parquet")) if (rows := read_shard_index(path)) is not None]
     if not frames:
         return pd.DataFrame(columns=list(COLUMNS))
-    index = pd.concat(frames, ignore_index=True)
+    index = pd.concat(frames, ignore_index=True).sort_values("written_ns", kind="stable", ignore_index=True)
+    if with_gone:
+        return index
     size = int(np.prod(record_shape))
     there = {path.stem: path.stat().st_size // size for path in folder.glob("*.u8")}
     return index[index["record"] < index["shard"].map(there).fillna(0)].reset_index(drop=True)
 
 
+def read_shard_index(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame | None:
+    """The rows of one shard's index; None, and a warning, where the file is damaged."""
+    try:
+        return pd.read_parquet(path, columns=None if columns is None else list(columns))
+    except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        log.warning(
+            "Image cache: %s cannot be read (%s): what it told of is decoded again; remove it and %s.u8 for the room",
+            path,
+            type(error).__name__,
+            path.stem,
+        )
+        return None
+
+
 def drop_records(folder: Path, records: Collection[tuple[str, int]]) -> None:
     """Take the rows of these records (shard, record) out of all indexes; waits for who writes a shard."""
     for path in sorted(folder.glob("*.parquet")):
-        with FileLock(path.with_suffix(".lock")):
-            rows = pd.read_parquet(path)
+        lock = path.with_suffix(".lock")
+        if is_locked(lock):
+            log.info("Waiting for the process that writes %s", path)
+        with FileLock(lock):
+            rows = read_shard_index(path)
+            if rows is None:
+                continue
             is_dropped = [place in records for place in zip(rows["shard"], rows["record"], strict=True)]
             if any(is_dropped):
                 _replace_index(path, rows[~np.array(is_dropped)])
@@ -166,17 +201,18 @@ def _replace_index(path: Path, rows: pd.DataFrame) -> None:
 def _is_full(index: Path) -> bool:
     if not index.exists():
         return False
-    rows = pd.read_parquet(index, columns=["shard", "record"]).to_dict("records")
+    places = read_shard_index(index, _PLACE)
+    if places is None:  # rows of others may point to its records: it is nobody's to write
+        return True
+    rows = places.to_dict("records")
     return _is_full_with(_num_records(rows, index.stem), len(rows))
 
 
 def _is_cut(folder: Path, name: str, record_bytes: int) -> bool:
     index, pixels = folder / f"{name}.parquet", folder / f"{name}.u8"
-    if not index.exists():
-        return False
-    rows = pd.read_parquet(index, columns=["shard", "record"]).to_dict("records")
+    places = read_shard_index(index, _PLACE) if index.exists() else None
     size = pixels.stat().st_size if pixels.exists() else 0
-    return size < _num_records(rows, name) * record_bytes
+    return places is not None and size < _num_records(places.to_dict("records"), name) * record_bytes
 
 
 def _num_records(rows: Sequence[Mapping[str, Any]], name: str) -> int:
