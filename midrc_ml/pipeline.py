@@ -21,12 +21,13 @@ from midrc_ml.images.cache import CachedImages, ImageCache
 from midrc_ml.models.contract import check_dimensions, check_table
 from midrc_ml.predictions import predictions_table, save_predictions
 from midrc_ml.reporting.run_folder import RunFolder, source_state, write_environment
+from midrc_ml.reporting.terminal import say_results, say_who_is_in
 from midrc_ml.splits.by_patient import Split, assign_parts
 from midrc_ml.splits.manifest import PARTS, Manifest
 from midrc_ml.tasks.task import Task
 from midrc_ml.tracking.tracker import RunFacts, RunTracker
 from midrc_ml.training.algorithms import Algorithm, check_groups
-from midrc_ml.training.fit import Fitted, Inputs, check_labels, fit
+from midrc_ml.training.fit import Fitted, Inputs, check_labels, check_model, fit
 from midrc_ml.training.losses import check_loss
 from midrc_ml.training.monitor import Monitor
 from midrc_ml.training.ranks import Ranks
@@ -86,6 +87,8 @@ def train_and_evaluate(
     with folder.running():
         log.info("Run folder: %s", output_dir)
         tables = cohort.read()
+        if images is not None:
+            tables = tables.with_files(_cache(images, paths).files_by_series())
         flow = CohortFlow(origin=tables.origin)
         try:
             studies = assign_parts(
@@ -98,11 +101,26 @@ def train_and_evaluate(
             audit = [patient_leakage(manifest.rows)]
             (output_dir / "audit.json").write_text(json.dumps([entry.as_dict() for entry in audit], indent=1) + "\n")
             stop_on_failure(audit)
-            _say_who_is_in(tables, manifest, flow)
+            say_who_is_in(tables, manifest, flow)
             check_labels(studies, task, training)
             monitor.on(studies[studies["part"] == "validation"])
             asked = studies
-            cached = _cached(asked, images, compute, paths["cache_dir"])
+
+            def before_decoding() -> None:
+                check_model(
+                    model,
+                    algorithm,
+                    asked,
+                    device=compute.torch_device(ranks),
+                    task=task,
+                    training=training,
+                    image_shape=None if images is None else images.input_shape,
+                    has_table=clinical is not None,
+                )
+
+            if images is None:
+                before_decoding()
+            cached = _cached(asked, images, compute, paths, before=before_decoding)
             if cached is not None:
                 studies = _with_images(studies, cached, task, flow)
             table = None if clinical is None else _clinical_table(clinical, tables, studies, flow)
@@ -184,7 +202,7 @@ def train_and_evaluate(
                 track()
             tracking.fail(type(error).__name__)
             raise
-    _say_results(results, output_dir, tables, tracking)
+    say_results(results, output_dir, tables, tracking.how_to_look())
     return results
 
 
@@ -206,7 +224,7 @@ def train_along(
     ranks.join(compute.torch_device(ranks).type)
     asked, inputs, output_dir = ranks.share(None)
     fit(
-        replace(inputs, images=_cached(asked, images, compute, paths["cache_dir"])),
+        replace(inputs, images=_cached(asked, images, compute, paths)),
         task=task,
         model=model,
         training=training,
@@ -232,12 +250,26 @@ def _monitor(training: Training, task: Task, fairness: Fairness) -> Monitor:
     )
 
 
-def _cached(asked: pd.DataFrame, images: ImageRecipe | None, compute: Compute, cache_dir: str) -> CachedImages | None:
-    """The images of these studies, in their order; None where no pixel is read."""
+def _cache(images: ImageRecipe, paths: Mapping[str, str]) -> ImageCache:
+    return ImageCache(cache_dir=paths["cache_dir"], recipe=images)
+
+
+def _cached(
+    asked: pd.DataFrame,
+    images: ImageRecipe | None,
+    compute: Compute,
+    paths: Mapping[str, str],
+    before: Callable[[], None] = lambda: None,
+) -> CachedImages | None:
+    """The images of these studies, in their order; None where no pixel is read. before: called if some are decoded."""
     if images is None:
         return None
-    return ImageCache(cache_dir=cache_dir, recipe=images).load(
-        list(asked["file"]), series=list(asked["series_id"]), num_processes=compute.processes(), ray=compute.ray
+    return _cache(images, paths).load(
+        list(asked["file"]),
+        series=list(asked["series_id"]),
+        num_processes=compute.processes(),
+        ray=compute.ray,
+        before=before,
     )
 
 
@@ -264,9 +296,13 @@ def _predictions(fitted: Fitted, studies: pd.DataFrame, task: Task) -> pd.DataFr
 def _with_images(studies: pd.DataFrame, cached: CachedImages, task: Task, flow: CohortFlow) -> pd.DataFrame:
     """Studies whose image can be read, with its position in `cached`; the others are counted by reason."""
     reasons = pd.Series(list(cached.reasons), index=studies.index, dtype=object)
-    flow.notes += [f"{count} of the files in these series left out: {why}" for why, count in cached.left_out.items()]
+    notes = [f"{count} of the files in these series left out: {why}" for why, count in cached.left_out.items()]
+    notes += [f"{count} {kind}" for kind, count in cached.repaired.items()]
     if cached.num_absent:
-        flow.notes.append(f"{cached.num_absent} image files are gone; their images were decoded before, and are used")
+        notes.append(f"{cached.num_absent} image files are gone; their images were decoded before, and are used")
+    flow.notes += notes
+    for note in notes:
+        log.info("Note: %s", note)
     readable = flow.step("image readable", studies.assign(image=range(len(studies))), reasons)
     if readable.empty:
         counts = reasons.value_counts()
@@ -302,29 +338,3 @@ def _run_facts(
         inputs={part: int((studies["part"] == part).sum()) for part in PARTS},
         split_sha256=manifest.sha256,
     )
-
-
-def _say_who_is_in(tables: Tables, manifest: Manifest, flow: CohortFlow) -> None:
-    excluded = sum(entry["n"] for step in flow.steps for entry in step["excluded"])
-    log.info("Cohort: %s, %d cases, %d studies", tables.origin, len(tables.cases), len(tables.studies))
-    log.info("Labels: %d studies of %d patients; %d left out, by reason and site in cohort_flow.json",
-             len(manifest.rows), manifest.rows["patient_id"].nunique(), excluded)  # fmt: skip
-    for note in flow.notes:
-        log.info("Note: %s", note)
-    sizes = manifest.rows["part"].value_counts()
-    log.info(
-        "Split: %s studies, SHA-256 %s", ", ".join(f"{part} {sizes[part]}" for part in PARTS), manifest.sha256[:12]
-    )
-
-
-def _say_results(results: Results, output_dir: Path, tables: Tables, tracking: RunTracker) -> None:
-    from midrc_ml.reporting.report import interval_text
-
-    log.info("")
-    log.info("Test part of the %s%s:", tables.origin, " (no real patient)" if tables.synthetic else "")
-    for row in results.of_part("test"):
-        log.info("  %s", interval_text(row))
-    log.info("Report: %s", output_dir / "report.html")
-    command = tracking.how_to_look()
-    if command:
-        log.info("Compare runs: %s", command)

@@ -58,7 +58,8 @@ def prepare(
 
     if task is not None:
         task.check_modalities(images.modalities)
-    tables = cohort.read()
+    cache = ImageCache(cache_dir=cache_dir, recipe=images)
+    tables = cohort.read().with_files(cache.files_by_series())
     if task is None:
         series = images_of(tables.series, tables.studies, images.modalities)
     else:
@@ -68,7 +69,6 @@ def prepare(
             f"prepare: no series of {' or '.join(images.modalities)} has an image file in the {tables.origin}; "
             f"give the folder that holds them, or other images"
         )
-    cache = ImageCache(cache_dir=cache_dir, recipe=images)
     num_damaged = _forget_damaged(cache) if check else None
     files = list(series["file"])
     log.info("Preparing %d series of the %s as %s", len(files), tables.origin, images.key)

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,6 +49,12 @@ class Tables:
             tables = {table.name: frame for table, frame in zip(FIVE_TABLES, pool.map(check, FIVE_TABLES), strict=True)}
         given = {name: value for name, value in given.items() if value is not None}
         return cls(origin=origin, **tables, **given)
+
+    def with_files(self, by_series: Mapping[str, str]) -> "Tables":
+        """The same, where a series without a file has the one of `by_series`, which may be gone: its image is kept."""
+        files = self.series["file"]
+        kept = self.series["series_id"].map(by_series).astype(files.dtype)
+        return replace(self, series=self.series.assign(file=files.fillna(kept)))
 
     def require(self, needs: Iterable[str], *, needed_by: str) -> None:
         """Refuse where a table or event kind that `needed_by` reads is absent."""

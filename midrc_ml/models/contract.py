@@ -78,7 +78,8 @@ def check_contract(network: "nn.Module", *, num_outputs: int, shapes: Sequence[S
     except (RuntimeError, ValueError, AssertionError, TypeError) as error:
         said = " ".join(str(error).split())
         raise InputError(
-            f"model: it cannot take {words} ({said}); give a model of such inputs, or other images=... and clinical=..."
+            f"model: it cannot take {words} ({said}); give a model of such inputs, or other images=... and "
+            f"clinical=..., none where it reads none"
         ) from error
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else None
     if shape != (2, num_outputs):

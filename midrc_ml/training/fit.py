@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 ENCODER = "clinical_encoder.json"
 SCORED = ("validation", "test")
+_ANY_NUMBER = 4  # of features: a model is asked for a network of as many as the table will have
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +87,7 @@ def fit(
     """
     import torch  # late: everything before this needs seconds less without it
 
-    if training.transform is None and _is_ours(model):
-        import_lean()
+    _import_lean(model, training)
     from midrc_ml.datasets.resident import on_device
     from midrc_ml.datasets.studies import StudyDataset
     from midrc_ml.models.contract import check_contract, network_of
@@ -186,11 +186,47 @@ def check_labels(studies: pd.DataFrame, task: Task, training: Training) -> None:
     """
     if task.kind not in ("ordinal", "time_to_event"):  # the others learn of any labels, and need no torch yet
         return
+    _target(_train_labels(studies), task, training)
+
+
+def check_model(
+    model: Callable[..., Any],
+    algorithm: Algorithm,
+    studies: pd.DataFrame,
+    *,
+    device: "torch.device",
+    task: Task,
+    training: Training,
+    image_shape: tuple[int, ...] | None,
+    has_table: bool,
+) -> None:
+    """Refuse what the first step would refuse: a network that takes or gives something else, or groups that are none.
+
+    Of the time that decoding takes this is a small part. studies: as of `check_labels`.
+
+    Raises:
+        InputError: as `check_contract`, `network_of` and the algorithm.
+    """
+    _import_lean(model, training)
+    from midrc_ml.models.contract import check_contract, network_of
+
+    algorithm.begin(studies[studies["part"] == "train"], device)
+    num_outputs = _target(_train_labels(studies), task, training).num_outputs
+    shapes = [*([] if image_shape is None else [image_shape]), *([(_ANY_NUMBER,)] if has_table else [])]
+    network = network_of(model, num_outputs=num_outputs, shapes=shapes).to(device)
+    check_contract(network, num_outputs=num_outputs, shapes=shapes)
+
+
+def _train_labels(studies: pd.DataFrame) -> "torch.Tensor":
     import torch
 
     columns = ["label", "time"] if "time" in studies else "label"
-    labels = studies.loc[studies["part"] == "train", columns].to_numpy(dtype=np.float32)
-    _target(torch.from_numpy(labels), task, training)
+    return torch.from_numpy(studies.loc[studies["part"] == "train", columns].to_numpy(dtype=np.float32))
+
+
+def _import_lean(model: Callable[..., Any], training: Training) -> None:
+    if training.transform is None and _is_ours(model):
+        import_lean()
 
 
 def _target(labels: "torch.Tensor", task: Task, training: Training) -> "Target":

@@ -1,0 +1,38 @@
+"""What a run says in the terminal of who is in it and of what came out."""
+
+import logging
+from pathlib import Path
+
+from midrc_ml.cohorts.flow import CohortFlow
+from midrc_ml.cohorts.reader import Tables
+from midrc_ml.evaluation.evaluate import Results
+from midrc_ml.splits.manifest import PARTS, Manifest
+
+log = logging.getLogger(__name__)
+
+
+def say_who_is_in(tables: Tables, manifest: Manifest, flow: CohortFlow) -> None:
+    """Cases, labels, what was repaired or left out, and the parts."""
+    excluded = sum(entry["n"] for step in flow.steps for entry in step["excluded"])
+    log.info("Cohort: %s, %d cases, %d studies", tables.origin, len(tables.cases), len(tables.studies))
+    log.info("Labels: %d studies of %d patients; %d left out, by reason and site in cohort_flow.json",
+             len(manifest.rows), manifest.rows["patient_id"].nunique(), excluded)  # fmt: skip
+    for note in flow.notes:
+        log.info("Note: %s", note)
+    sizes = manifest.rows["part"].value_counts()
+    log.info(
+        "Split: %s studies, SHA-256 %s", ", ".join(f"{part} {sizes[part]}" for part in PARTS), manifest.sha256[:12]
+    )
+
+
+def say_results(results: Results, output_dir: Path, tables: Tables, command: str | None) -> None:
+    """The metrics of the test part and where the rest is. command: that opens the tracking store, if there is one."""
+    from midrc_ml.reporting.report import interval_text
+
+    log.info("")
+    log.info("Test part of the %s%s:", tables.origin, " (no real patient)" if tables.synthetic else "")
+    for row in results.of_part("test"):
+        log.info("  %s", interval_text(row))
+    log.info("Report: %s", output_dir / "report.html")
+    if command:
+        log.info("Compare runs: %s", command)
