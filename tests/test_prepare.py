@@ -3,13 +3,15 @@
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from images.films import as_bytes
+from images.films import film as dicom
 
 import midrc_ml.prepare as verb
 from midrc_ml.cohorts.reader import Tables
@@ -98,6 +100,20 @@ def test_files_that_cannot_be_used_are_counted_by_reason_and_listed(tmp_path: Pa
     listed = pd.read_parquet(tmp_path / "out" / "unusable.parquet")
     assert listed[["series_id", "reason"]].to_numpy().tolist() == [["b", "an empty file"]]
     assert "  1 cannot be used: an empty file" in verb.text_of(counts)
+
+
+def test_a_series_whose_file_is_gone_has_its_image_all_the_same(tmp_path: Path) -> None:
+    uid = "1.2.840.1.7"
+    pixels = np.arange(1024, dtype=np.uint16).reshape(32, 32)
+    (tmp_path / "film.dcm").write_bytes(as_bytes(dicom(pixels, SeriesInstanceUID=uid)))
+    given = cohort(tmp_path)
+    series = given.tables.series.assign(series_id=["a", "b", "c", uid, "e"])
+    files = series["file"].fillna(str(tmp_path / "film.dcm"))
+    before = prepare(tmp_path, Given(replace(given.tables, series=series.assign(file=files))))
+    (tmp_path / "film.dcm").unlink()
+    after = prepare(tmp_path, Given(replace(given.tables, series=series)))  # a reader finds no file any more
+    assert (before["images"], before["sources_gone"]) == (4, 0)
+    assert (after["images"], after["sources_gone"]) == (4, 1)
 
 
 def test_a_check_finds_a_changed_record_and_decodes_it_again(tmp_path: Path) -> None:
