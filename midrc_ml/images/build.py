@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Protocol
 
+import cv2
 import numpy as np
 import pandas as pd
 from blake3 import blake3
@@ -18,7 +19,7 @@ from blake3 import blake3
 from midrc_ml.errors import InputError
 from midrc_ml.images.files import TRY_AGAIN, ImageError, Member, members, stamp
 from midrc_ml.images.recipe import Record
-from midrc_ml.images.shards import COLUMNS, ShardWriter, is_locked, read_shard_index
+from midrc_ml.images.shards import COLUMNS, ShardWriter, is_locked, read_shard_index, with_records
 from midrc_ml.processes import Workers, local_workers, ray_workers
 
 log = logging.getLogger(__name__)
@@ -71,14 +72,17 @@ def build(
     files that are done, and of those that cannot be used.
 
     Raises:
-        InputError: the disk is full; what was decoded until then is kept.
+        InputError: the disk is full, or the folder cannot be written; what was decoded until then is kept.
     """
     record_bytes = int(np.prod(recipe.record_shape))
     same = _SameContent(index)
-    others = _Others(folder)
-    writer = ShardWriter.take(folder, record_bytes)
-    others.ours.add(writer.name)
+    others = _Others(folder, recipe.record_shape, index)
     done = failed = 0
+    try:
+        writer = ShardWriter.take(folder, record_bytes, written_ns=int(index["written_ns"].max()) if len(index) else 0)
+    except (OSError, NotImplementedError) as error:  # a file system without locks is the second
+        raise _not_written(error, folder, done, len(files)) from error
+    others.ours.add(writer.name)
     committed = time.monotonic()
     try:
         tasks = (same.asked_of(task) for task in others.not_done(files))
@@ -94,7 +98,7 @@ def build(
                     if writer.full:
                         writer.commit()
                         writer.close()
-                        writer = ShardWriter.take(folder, record_bytes, after=writer.name)
+                        writer = ShardWriter.take(folder, record_bytes, after=writer.name, written_ns=writer.written_ns)
                         others.ours.add(writer.name)
                     is_known = pixels is None and not row["reason"]
                     writer.add(same.row_of(row) if is_known else row, pixels)
@@ -105,15 +109,19 @@ def build(
                 seen(done + others.num_done, failed)
         writer.commit()
     except OSError as error:
-        raise InputError(
-            f"image cache: {error.strerror or error} in {folder}; {done} of {len(files)} files were decoded, what was "
-            f"written stays and the next run goes on from there; make room, or give another paths.cache_dir"
-        ) from error
+        raise _not_written(error, folder, done, len(files)) from error
     except BaseException:
         writer.commit()  # stopped by hand: what is decoded is decoded
         raise
     finally:
         writer.close()
+
+
+def _not_written(error: Exception, folder: Path, done: int, total: int) -> InputError:
+    return InputError(
+        f"image cache: {getattr(error, 'strerror', None) or error} in {folder}; {done} of {total} files were decoded, "
+        f"what was written stays and the next run goes on from there; make room, or give another paths.cache_dir"
+    )
 
 
 def decode_file(asked: Asked, recipe: ImageRecipe) -> Decoded:
@@ -135,10 +143,9 @@ def decode_file(asked: Asked, recipe: ImageRecipe) -> Decoded:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's quote values
             record = recipe.read(_through(digest, members(file)))
+        pixels = record.pixels.tobytes()
     except Exception as error:  # whatever a file does to a decoder, it is one file
-        row["reason"] = _reason(error)
-        return row, None
-    pixels = record.pixels.tobytes()
+        return _row(file) | {"reason": _reason(error)}, None
     row |= {
         "content_hash": digest.hexdigest(),
         "sop_uid": record.sop_uid,
@@ -155,9 +162,14 @@ def decode_file(asked: Asked, recipe: ImageRecipe) -> Decoded:
 def _reason(error: Exception) -> str:
     if isinstance(error, ImageError):
         return str(error)
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or (isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem):
         return f"{TRY_AGAIN[0]} (not enough memory)"
-    return f"decoding failed ({type(error).__module__}.{type(error).__qualname__})"  # its words may hold values
+    if isinstance(error, ImportError):
+        return f"{TRY_AGAIN[1]} (the package {error.name or 'that reads it'} is not installed)"
+    if isinstance(error, OSError) and error.strerror:  # without, it is what a picture's reader says of its bytes
+        return f"{TRY_AGAIN[0]} ({error.strerror})"
+    kind = type(error)  # the words of an error may hold values
+    return f"cannot be decoded ({kind.__name__ if kind.__module__ == 'builtins' else f'{kind.__module__}.{kind.__name__}'})"
 
 
 def _through(digest: blake3, found: Iterator[Member]) -> Iterator[Member]:
@@ -191,10 +203,12 @@ class _SameContent:
 class _Others:
     """What other processes add to the same cache at the same time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, record_shape: tuple[int, ...], index: pd.DataFrame) -> None:
         self.ours: set[str] = set()
         self.num_done = 0
-        self._folder = folder
+        self._folder, self._record_shape = folder, record_shape
+        # A shard that changes also holds rows that were there before; only one behind a file's last is news of it.
+        self._last: dict[str, int] = dict(zip(index["file"], index["written_ns"], strict=True))
         self._seen = {path.stem: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
         self._known: dict[str, tuple[int, int]] = {}
         self._next_look = 0.0
@@ -225,10 +239,15 @@ class _Others:
             changed = path.stat().st_mtime_ns
             if path.stem not in self.ours and self._seen.get(path.stem) != changed:
                 self._seen[path.stem] = changed
-                rows = read_shard_index(path, ["file", "bytes", "mtime_ns"])
-                if rows is None:
-                    continue
-                self._known |= {row[0]: (row[1], row[2]) for row in rows.itertuples(index=False, name=None)}
+                rows = read_shard_index(path)
+                if rows is not None:
+                    self._take_note(with_records(rows, self._folder, self._record_shape))
+
+    def _take_note(self, rows: pd.DataFrame) -> None:
+        columns = (rows[name] for name in ("file", "bytes", "mtime_ns", "written_ns"))
+        for file, size, mtime_ns, written_ns in zip(*columns, strict=True):
+            if written_ns > self._last.get(file, -1):
+                self._last[file], self._known[file] = written_ns, (size, mtime_ns)
 
 
 def _decoded_by(

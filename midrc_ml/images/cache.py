@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 _ABSENT = (-1, -1)
 # A name of one's own for a series is no UID and says nothing of what its header must hold.
 _UID = re.compile(r"\d+(?:\.\d+){3,}")
+# `prepare --check` of another process drops what is damaged, also what this one relies on.
+_TAKEN_AWAY = f"{TRY_AGAIN[0]} (its record was taken out of the cache at the same time; run again)"
 _OTHER_SERIES = "the header names another SeriesInstanceUID than the series table"
 
 
@@ -110,7 +112,10 @@ class ImageCache:
         return CachedImages(
             shards=open_shards(self.folder, shards, self.recipe.record_shape),
             place=place,
-            reasons=[None if there else str(reason) for there, reason in zip(is_there, rows["reason"], strict=True)],
+            reasons=[
+                None if there else str(reason)
+                for there, reason in zip(is_there, rows["reason"].fillna(_TAKEN_AWAY), strict=True)
+            ],
             record_shape=self.recipe.record_shape,
             left_out=_sums(rows["left_out"]),
             repaired=_sums(rows["repaired"]),

@@ -13,6 +13,7 @@ import mmap
 import os
 import time
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,11 @@ COLUMNS = (
 class ShardWriter:
     """One shard that this process alone writes; its rows count once they are committed."""
 
-    def __init__(self, folder: Path, name: str, lock: FileLock, record_bytes: int) -> None:
-        """Go on behind the last record that the shard's index tells of."""
-        self.name = name
-        self._index, self._lock, self._record_bytes = folder / f"{name}.parquet", lock, record_bytes
-        self._rows = pd.read_parquet(self._index).to_dict("records") if self._index.exists() else []
+    def __init__(self, folder: Path, name: str, lock: FileLock, record_bytes: int, written_ns: int) -> None:
+        """Go on behind the last record that the shard's index tells of, and later than `written_ns`."""
+        self.name, self.written_ns = name, written_ns
+        self._index, self._lock = folder / f"{name}.parquet", lock
+        self._rows = _whole(pd.read_parquet(self._index)).to_dict("records") if self._index.exists() else []
         self._count = _num_records(self._rows, name)
         self._committed = len(self._rows)
         descriptor = os.open(folder / f"{name}.u8", os.O_RDWR | os.O_CREAT, 0o644)
@@ -60,8 +61,11 @@ class ShardWriter:
         self._pixels.seek(0, os.SEEK_END)
 
     @classmethod
-    def take(cls, folder: Path, record_bytes: int, *, after: str = "") -> "ShardWriter":
-        """The first shard (behind `after`) that has room and that no process writes, or a new one."""
+    def take(cls, folder: Path, record_bytes: int, *, after: str = "", written_ns: int = 0) -> "ShardWriter":
+        """The first shard (behind `after`) that has room and that no process writes, or a new one.
+
+        written_ns: the latest one of the rows that are there; rows of this writer are later, whatever the clock says.
+        """
         number = int(after) + 1 if after else 0
         while True:
             name = f"{number:06d}"
@@ -77,7 +81,11 @@ class ShardWriter:
             if _is_full(folder / f"{name}.parquet") or _is_cut(folder, name, record_bytes):
                 lock.release()
                 continue
-            return cls(folder, name, lock, record_bytes)
+            try:
+                return cls(folder, name, lock, record_bytes, written_ns)
+            except OSError:
+                lock.release()
+                raise
 
     @property
     def full(self) -> bool:
@@ -86,8 +94,10 @@ class ShardWriter:
 
     def add(self, row: dict[str, object], pixels: bytes | None) -> None:
         """A source file and its record; without pixels, the row says where the record is, or why there is none."""
-        # Not the shard's name tells which row of a file is the last: a later writer may be given an earlier shard.
-        row = {**row, "written_ns": time.time_ns()}
+        # Not the shard's name tells which row of a file is the last: a later writer may be given an earlier shard. Nor
+        # does the clock alone: it may be set back, and those of two machines differ.
+        self.written_ns = max(time.time_ns(), self.written_ns + 1)
+        row = {**row, "written_ns": self.written_ns}
         if pixels is not None:
             self._pixels.write(pixels)
             row |= {"shard": self.name, "record": self._count}
@@ -122,46 +132,53 @@ def read_index(folder: Path, record_shape: tuple[int, ...], *, with_gone: bool =
 
     with_gone: also those whose record is gone: of a shard that was removed or cut off by hand.
     """
-    frames = [rows for path in sorted(folder.glob("*.parquet")) if (rows := read_shard_index(path)) is not None]
+    frames = []
+    for path in sorted(folder.glob("*.parquet")):
+        rows = read_shard_index(path)
+        if rows is not None:
+            frames.append(_whole(rows).assign(index_of=path.stem))
     if not frames:
         return pd.DataFrame(columns=list(COLUMNS))
     index = pd.concat(frames, ignore_index=True).sort_values("written_ns", kind="stable", ignore_index=True)
-    if with_gone:
-        return index
+    if not with_gone:
+        index = with_records(index[_are_owned(index)], folder, record_shape)
+    return index.drop(columns="index_of")
+
+
+def with_records(rows: pd.DataFrame, folder: Path, record_shape: tuple[int, ...]) -> pd.DataFrame:
+    """The rows whose record lies in its shard, and those that have none."""
     size = int(np.prod(record_shape))
     there = {path.stem: path.stat().st_size // size for path in folder.glob("*.u8")}
-    return index[index["record"] < index["shard"].map(there).fillna(0)].reset_index(drop=True)
+    return rows[rows["record"] < rows["shard"].map(there).fillna(0)].reset_index(drop=True)
 
 
 def read_shard_index(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame | None:
     """The rows of one shard's index; None, and a warning, where the file is damaged."""
     try:
-        return pd.read_parquet(path, columns=None if columns is None else list(columns))
-    except (OSError, ValueError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        log.warning(
-            "Image cache: %s cannot be read (%s): what it told of is decoded again; remove it and %s.u8 for the room",
-            path,
-            type(error).__name__,
-            path.stem,
+        return pd.read_parquet(
+            path, columns=None if columns is None else list(columns), page_checksum_verification=True
         )
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # damaged bytes raise nearly anything
+        _warn_of(path, type(error).__name__)
         return None
 
 
 def drop_records(folder: Path, records: Collection[tuple[str, int]]) -> None:
-    """Take the rows of these records (shard, record) out of all indexes; waits for who writes a shard."""
+    """Take the rows of these records (shard, record) out of all indexes; waits for who writes a shard that has some."""
     for path in sorted(folder.glob("*.parquet")):
+        # A row that its writer adds meanwhile, of a record in another shard, counts no more once that has no such row.
+        if not _have(read_shard_index(path, _PLACE), records).any():
+            continue
         lock = path.with_suffix(".lock")
         if is_locked(lock):
-            log.info("Waiting for the process that writes %s", path)
+            log.info("Waiting for the process that writes %s: its records are checked when it is done with it", path)
         with FileLock(lock):
             rows = read_shard_index(path)
-            if rows is None:
-                continue
-            is_dropped = [place in records for place in zip(rows["shard"], rows["record"], strict=True)]
-            if any(is_dropped):
-                _replace_index(path, rows[~np.array(is_dropped)])
+            is_dropped = _have(rows, records)
+            if rows is not None and is_dropped.any():
+                _replace_index(path, rows[~is_dropped])
 
 
 def is_locked(path: Path) -> bool:
@@ -192,10 +209,43 @@ def open_shards(folder: Path, names: Sequence[str], record_shape: tuple[int, ...
 def _replace_index(path: Path, rows: pd.DataFrame) -> None:
     unfinished = path.with_suffix(".unfinished")
     with open(unfinished, "wb") as file:
-        rows.to_parquet(file, index=False)
+        rows.to_parquet(file, index=False, write_page_checksum=True)
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(path)
+
+
+@lru_cache
+def _warn_of(path: Path, error: str) -> None:
+    """Once a file: an index is read again and again."""
+    words = "Image cache: %s cannot be read (%s): what it told of is decoded again; remove it and %s.u8 for the room"
+    log.warning(words, path, error, path.stem)
+
+
+def _whole(rows: pd.DataFrame) -> pd.DataFrame:
+    """With all columns: an index that was written before there was one is older than any that has it."""
+    missing = [name for name in COLUMNS if name not in rows]
+    return rows.assign(**{name: 0 if name == "written_ns" else "" for name in missing})
+
+
+def _are_owned(index: pd.DataFrame) -> np.ndarray:
+    """Rows without a record, and those of whose record the index of its own shard says the same.
+
+    Rows of one record lie in several indexes; when those are dropped or lost one before the other, and the place is
+    written anew, no row of what was there before may stand for what is there now.
+    """
+    has_record = (index["record"] >= 0).to_numpy()
+    rows = index[["shard", "record", "pixels_hash"]]
+    own = rows[has_record & (index["shard"] == index["index_of"]).to_numpy()].drop_duplicates()
+    hash_of = own.drop_duplicates(list(_PLACE), keep=False).set_index(list(_PLACE))["pixels_hash"]
+    said = rows[list(_PLACE)].join(hash_of, on=list(_PLACE))["pixels_hash"]
+    return np.asarray(~has_record | (said == rows["pixels_hash"]).to_numpy())
+
+
+def _have(rows: pd.DataFrame | None, records: Collection[tuple[str, int]]) -> np.ndarray:
+    if rows is None:
+        return np.zeros(0, bool)
+    return np.array([place in records for place in zip(rows["shard"], rows["record"], strict=True)], dtype=bool)
 
 
 def _is_full(index: Path) -> bool:

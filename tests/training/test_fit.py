@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,14 +11,17 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from torch import nn
 
 from midrc_ml.datasets import resident
 from midrc_ml.errors import InputError
 from midrc_ml.images.cache import CachedImages
+from midrc_ml.models.clinical import mlp
+from midrc_ml.models.image import densenet121
 from midrc_ml.tasks.task import Task
-from midrc_ml.training.algorithms import Erm
-from midrc_ml.training.fit import Fitted, Inputs, check_labels, fit
+from midrc_ml.training.algorithms import Erm, GroupDro
+from midrc_ml.training.fit import Fitted, Inputs, check_labels, check_model, fit
 from midrc_ml.training.monitor import Monitor
 from midrc_ml.training.ranks import Ranks
 from midrc_ml.training.settings import Compute, Training
@@ -130,3 +134,30 @@ def test_such_labels_are_refused_before_an_image_is_decoded(
     monkeypatch.setattr("midrc_ml.pipeline._cached", decoded)
     with pytest.raises(InputError, match=r"task=mrale: the training labels go from"):
         small_run(tmp_path, "task=mrale", "tracking=none")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            {"model": partial(mlp), "has_table": True},
+            r"model: it cannot take images .* and a table .*none where it",
+        ),
+        ({"model": partial(densenet121, dropout=2)}, r"model.dropout is 2"),
+        ({"algorithm": GroupDro(by=["label"])}, r"all training studies are of one group"),
+    ],
+)
+def test_what_the_first_step_would_refuse_is_refused_before_images_are_decoded(
+    settings: dict[str, Any], words: str
+) -> None:
+    studies = pd.DataFrame({"label": [0.0, 0.0, 1.0, 1.0], "part": ["train", "train", "validation", "test"]})
+    given: dict[str, Any] = {"model": tiny, "algorithm": Erm(), "image_shape": (1, SIZE, SIZE), "has_table": False}
+    rest = {"device": torch.device("cpu"), "task": task(), "training": Training()}
+
+    def check(**changed: Any) -> None:
+        chosen = {**given, **changed}
+        check_model(chosen.pop("model"), chosen.pop("algorithm"), studies, **rest, **chosen)
+
+    check()
+    with pytest.raises(InputError, match=words):
+        check(**settings)
