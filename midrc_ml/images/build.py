@@ -145,7 +145,8 @@ def decode_file(asked: Asked, recipe: ImageRecipe) -> Decoded:
             record = recipe.read(_through(digest, members(file)))
         pixels = record.pixels.tobytes()
     except Exception as error:  # whatever a file does to a decoder, it is one file
-        return _row(file) | {"reason": _reason(error)}, None
+        row["reason"] = _reason(error)
+        return row, None
     row |= {
         "content_hash": digest.hexdigest(),
         "sop_uid": record.sop_uid,
@@ -162,14 +163,15 @@ def decode_file(asked: Asked, recipe: ImageRecipe) -> Decoded:
 def _reason(error: Exception) -> str:
     if isinstance(error, ImageError):
         return str(error)
-    if isinstance(error, MemoryError) or (isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem):
+    if isinstance(error, MemoryError) or getattr(error, "code", None) == cv2.Error.StsNoMem:
         return f"{TRY_AGAIN[0]} (not enough memory)"
     if isinstance(error, ImportError):
         return f"{TRY_AGAIN[1]} (the package {error.name or 'that reads it'} is not installed)"
     if isinstance(error, OSError) and error.strerror:  # without, it is what a picture's reader says of its bytes
         return f"{TRY_AGAIN[0]} ({error.strerror})"
     kind = type(error)  # the words of an error may hold values
-    return f"cannot be decoded ({kind.__name__ if kind.__module__ == 'builtins' else f'{kind.__module__}.{kind.__name__}'})"
+    package = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return f"cannot be decoded ({package}{kind.__name__})"
 
 
 def _through(digest: blake3, found: Iterator[Member]) -> Iterator[Member]:

@@ -134,7 +134,7 @@ class ImageCache:
     def damaged(self) -> pd.DataFrame:
         """The rows whose record is not what was written: by its hash, or because its shard is cut off or gone."""
         every = read_index(self.folder, self.recipe.record_shape, with_gone=True)
-        index = every[every["record"] >= 0].drop_duplicates("file", keep="last")
+        index = every.drop_duplicates("file", keep="last").query("record >= 0")
         is_wrong = pd.Series(False, index=index.index)
         for name, rows in index.groupby("shard"):
             try:
@@ -201,7 +201,8 @@ class ImageCache:
 def _missing(index: pd.DataFrame, names: Sequence[str]) -> tuple[list[str], int]:
     """The files that have to be decoded, each once, and how many are gone but have a record."""
     # A failure that is not the file's own (a disk, a permission, a decoder that is not installed) is tried again.
-    lasting = index[~index["reason"].astype("str").str.startswith(TRY_AGAIN)]
+    last = index.drop_duplicates("file", keep="last")
+    lasting = last[~last["reason"].astype("str").str.startswith(TRY_AGAIN)]
     known = dict(zip(lasting["file"], zip(lasting["bytes"], lasting["mtime_ns"], strict=True), strict=True))
     has_record = set(lasting.loc[lasting["record"] >= 0, "file"])
     missing, num_absent = [], 0

@@ -14,6 +14,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from midrc_ml.images.files import ImageError
+from midrc_ml.images.stored_values import padding_limits
 
 AIR_HU = -1024
 MAX_STEP_MM = 10.0  # between slices; further apart, what lies between is a guess
@@ -55,9 +56,7 @@ def hounsfield(stored: np.ndarray, header: Dataset, slope: float, intercept: flo
     else:
         hu = np.clip(np.rint(stored * float(slope) + intercept), AIR_HU, 32767).astype(np.int16)
     given = [header.get(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
-    limits = [int(value) for value in given if value not in (None, "")]
-    if limits and kinds.min < 0:  # written as unsigned by some
-        limits = [limit - (1 << kinds.bits) if limit > kinds.max else limit for limit in limits]
+    limits = padding_limits(given, kinds)
     if limits and max(limits) * slope + intercept > AIR_HU:
         hu[(stored >= min(limits)) & (stored <= max(limits))] = AIR_HU
     return hu

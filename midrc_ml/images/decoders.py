@@ -27,6 +27,7 @@ class Facts:
     bits_stored: int
     high_bit: int
     signed: bool
+    in_bytes: bool = False  # uncompressed, and written as OB
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ def _native(_: Any, frame: bytes, facts: Facts) -> np.ndarray:
     order = "<" if facts.syntax.is_little_endian else ">"
     kind = np.dtype(f"{order}u{facts.bits_allocated // 8}")
     count = facts.rows * facts.columns
-    if order == ">" and facts.bits_allocated == 8:
-        # PS3.5 8.1.1: 8-bit samples as 16-bit words, of which the second byte comes first.
+    if order == ">" and facts.bits_allocated == 8 and not facts.in_bytes:
+        # PS3.5 8.1.1: 8-bit samples as 16-bit words (OW), of which the second byte comes first.
         words = np.frombuffer(frame, np.uint8, count + count % 2)
         return words.reshape(-1, 2)[:, ::-1].reshape(-1)[:count].reshape(facts.rows, facts.columns)
     return np.frombuffer(frame, kind, count).reshape(facts.rows, facts.columns)
@@ -124,3 +125,4 @@ DECODERS: dict[str, tuple[Decoder, ...]] = {
 # Of these a whole stream ends with the marker FFD9: of JPEG, JPEG-LS and JPEG 2000 alike.
 ENDED_SYNTAXES = frozenset(uid for uid, decoders in DECODERS.items() if decoders not in (_UNCOMPRESSED, _RLE))
 LOSSY_SYNTAXES = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in ("50", "51", "53", "55", "81", "91", "203"))
+HTJ2K_SYNTAXES = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in ("201", "202", "203"))

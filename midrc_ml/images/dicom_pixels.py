@@ -8,7 +8,7 @@ import re
 import struct
 import warnings
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import import_module
 from io import BytesIO
@@ -23,31 +23,30 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from midrc_ml.images.decoders import DECODERS, ENDED_SYNTAXES, GDCM, LOSSY_SYNTAXES, NATIVE, Facts
+from midrc_ml.images.decoders import DECODERS, ENDED_SYNTAXES, GDCM, HTJ2K_SYNTAXES, NATIVE, Facts
 from midrc_ml.images.dicom_head import IMPLICIT, OddError, raw_elements
 from midrc_ml.images.files import ImageError
+from midrc_ml.images.stored_values import check_rows, stored_values
+from midrc_ml.images.streams import is_broken, is_filled_up, stream_size
 
 MAX_PIXELS = 1 << 28  # ten times the largest radiograph
+TOO_MANY_PIXELS = f"more pixels than are read ({MAX_PIXELS >> 20} Mi), by its header"
+_MAX_INFLATED = 1 << 28
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _UNDEFINED = 0xFFFFFFFF
 _NEEDED = ("SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation")
 _OF_PIXELS = (*_NEEDED, "PhotometricInterpretation", "NumberOfFrames", "HighBit")
 _OVERLAYS = {0x60000102 + (group << 16): b"US" for group in range(0, 32, 2)}  # OverlayBitPosition
 _BITS_ALLOCATED = (8, 16, 32)
+_CUT_OFF = "pixels cannot be decoded (the stream is cut off)"
 _END_OF_IMAGE = b"\xff\xd9"
 _END_WITHIN = 64  # bytes: padding, and what some writers leave behind the marker
-_JPEG2000_SIZE = b"\xff\x4f\xff\x51"  # start of a codestream and of its SIZ segment, ISO 15444-1 A.5.1
-_NOT_A_FRAME = (0xC4, 0xC8, 0xCC)  # of the markers C0..CF, those that start no frame (ISO 10918-1 table B.1)
-_JPEG_LS_FRAME = 0xF7
-_ROWS_FROM = 256  # rows and columns from which neighbouring rows are compared
-_ROWS_APART = 8.0
 # What pydicom and the decoders raise on damaged bytes.
 DAMAGED = (
     ArithmeticError,
     AttributeError,
     EOFError,
     LookupError,
-    MemoryError,
     OSError,
     RuntimeError,
     StopIteration,
@@ -76,10 +75,14 @@ class DicomImage:
 
 @dataclass(frozen=True)
 class DicomFile:
-    """A DICOM file of which the header has been read. encoded: the value of PixelData; None where there is none."""
+    """A DICOM file of which the header has been read.
+
+    encoded: the value of PixelData; None where there is none. in_bytes: whether it is written as OB.
+    """
 
     header: Dataset
     encoded: memoryview | bytes | None
+    in_bytes: bool = False
 
     @classmethod
     def open(cls, content: bytes, only: tuple[str, ...] = ()) -> "DicomFile":
@@ -97,6 +100,7 @@ class DicomFile:
                     return cls._with(content, _wanted(only, padding))
                 except (OddError, struct.error):
                     continue
+        _check_inflated(content)
         stream = BytesIO(content)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's, of values that are not used here
@@ -113,7 +117,8 @@ class DicomFile:
         (length,) = struct.unpack_from(f"{order}L", element, 4 if implicit else 8)
         start += 8 if implicit else 12
         view = memoryview(content)
-        return cls(header, view[start:] if length == _UNDEFINED else view[start : start + length])
+        value = view[start:] if length == _UNDEFINED else view[start : start + length]
+        return cls(header, value, in_bytes=not implicit and element[4:6] == b"OB")
 
     @classmethod
     def _with(cls, content: bytes, wanted: dict[int, bytes]) -> "DicomFile":
@@ -150,14 +155,32 @@ class DicomFile:
             )
         if int(self.header.get("NumberOfFrames") or 1) != 1:
             raise ImageError("a DICOM file of several frames; files of one frame are read")
-        facts = _facts(self.header)
+        facts = replace(_facts(self.header), in_bytes=self.in_bytes)
         if facts.rows * facts.columns > MAX_PIXELS:
-            raise ImageError("the header claims more pixels than an image has")
+            raise ImageError(TOO_MANY_PIXELS)
         samples, decoder = _decoded(self.encoded, facts)
-        stored = _stored_values(samples, facts, self.header)
+        stored = stored_values(samples, facts, self.header)
         if decoder == NATIVE.name:
-            _check_rows(stored)
+            check_rows(stored)
         return DicomImage(self.header, stored, facts.syntax, decoder)
+
+
+def _check_inflated(content: bytes) -> None:
+    """Refuse a deflated file that unpacks to far more than an image takes, without keeping what comes out."""
+    start = content.find(DeflatedExplicitVRLittleEndian.encode(), 132, 4096)
+    if start < 0 or content[132:140] != b"\x02\0\0\0UL\4\0":
+        return
+    rest = memoryview(content)[144 + struct.unpack_from("<L", content, 140)[0] :]  # behind the group length
+    if start >= len(content) - len(rest):  # the name of the syntax stands elsewhere
+        return
+    inflater = zlib.decompressobj(-15)
+    total = 0
+    data: bytes | memoryview = rest
+    while data and not inflater.eof:
+        total += len(inflater.decompress(data, 1 << 20))
+        data = inflater.unconsumed_tail
+        if total > _MAX_INFLATED:
+            raise ImageError(f"a deflated DICOM file that unpacks to over {_MAX_INFLATED >> 20} MiB")
 
 
 def read_dicom(content: bytes) -> DicomImage:
@@ -172,7 +195,7 @@ def read_dicom(content: bytes) -> DicomImage:
 
 def short(error: BaseException) -> str:
     """The error's own words without the value or the position, so that equal faults are counted together."""
-    words = re.split(r"\. |: '| \(\d+ | at file position|\n", str(error))[0].rstrip(":.")[:200]
+    words = re.split(r"\. |: b?['\"]| \(\d+ | at file position|\n", str(error))[0].rstrip(":.")[:200]
     return words or type(error).__name__
 
 
@@ -207,7 +230,7 @@ def _facts(header: Dataset) -> Facts:
         columns=columns,
         bits_allocated=allocated,
         bits_stored=stored,
-        high_bit=int(header.get("HighBit", stored - 1)),
+        high_bit=stored - 1 if header.get("HighBit") in (None, "") else int(header.HighBit),
         signed=int(header.PixelRepresentation) == 1,
     )
 
@@ -217,6 +240,7 @@ def _decoded(encoded: memoryview | bytes, facts: Facts) -> tuple[np.ndarray, str
     frame = _frame(encoded, facts)
     failed = ""
     installed = False
+    blank: tuple[np.ndarray, str] | None = None
     for decoder in DECODERS[facts.syntax]:
         if decoder is GDCM and installed:
             continue  # on some damaged streams that the others refuse it ends the process
@@ -227,6 +251,8 @@ def _decoded(encoded: memoryview | bytes, facts: Facts) -> tuple[np.ndarray, str
         installed = True
         try:
             samples = np.asarray(decoder.decode(module, frame, facts))
+        except MemoryError:
+            raise
         except DAMAGED as error:
             failed = failed or short(error)
             continue
@@ -241,7 +267,14 @@ def _decoded(encoded: memoryview | bytes, facts: Facts) -> tuple[np.ndarray, str
             raise
         if samples.shape != (facts.rows, facts.columns):
             raise ImageError("pixels cannot be decoded (the stream is not of the size that the header gives)")
+        if facts.syntax in HTJ2K_SYNTAXES and not samples.any() and blank is None:
+            blank = samples, decoder.name  # what OpenJPH gives for a damaged stream, without an error
+            continue
+        if facts.syntax.is_encapsulated and is_filled_up(frame, samples):
+            raise ImageError(_CUT_OFF)
         return samples, decoder.name
+    if blank is not None and not failed:
+        return blank
     if not installed:
         raise ImageError(f"no decoder is installed for {facts.syntax.name}")
     raise ImageError(f"pixels cannot be decoded ({failed})")
@@ -254,94 +287,19 @@ def _frame(encoded: memoryview | bytes, facts: Facts) -> bytes:
         if len(encoded) < expected:
             raise ImageError("pixels cannot be decoded (fewer bytes than Rows x Columns take)")
         # Zeros are padding; anything else is pixels that Rows and Columns do not count.
-        if any(encoded[expected + expected % 2 :]):
+        if np.frombuffer(encoded, np.uint8)[expected + expected % 2 :].any():
             raise ImageError("pixels cannot be decoded (more bytes than Rows x Columns take)")
         return encoded  # type: ignore[return-value]
     try:
         frame = get_frame(bytes(encoded), 0, number_of_frames=1)
     except DAMAGED as error:
         raise ImageError(f"pixels cannot be decoded ({short(error)})") from error
-    size = _stream_size(frame, facts)
-    if size is not None and size != (facts.rows, facts.columns, 1):
+    size = stream_size(frame)
+    if size is not None and (size[0] or facts.rows, *size[1:]) != (facts.rows, facts.columns, 1):
         raise ImageError("pixels cannot be decoded (the stream is not of the size that the header gives)")
     # libjpeg and OpenJPH read on without an error, CharLS may search for a minute.
     if facts.syntax in ENDED_SYNTAXES and _END_OF_IMAGE not in frame[-_END_WITHIN:]:
-        raise ImageError("pixels cannot be decoded (the stream is cut off)")
+        raise ImageError(_CUT_OFF)
+    if is_broken(frame):
+        raise ImageError("pixels cannot be decoded (the stream is damaged: a part of it is not as long as it says)")
     return frame
-
-
-def _stream_size(frame: bytes, facts: Facts) -> tuple[int, int, int] | None:
-    """Rows, columns and samples that a JPEG or JPEG 2000 stream says of itself; None where it does not.
-
-    A decoder takes memory for what the stream says: one wrong byte can claim 16 GiB.
-    """
-    start = frame[:4096].find(_JPEG2000_SIZE)
-    if start >= 0 and len(frame) >= start + 42 and not frame.startswith(b"\xff\xd8"):
-        right, bottom, left, top = struct.unpack_from(">4I", frame, start + 8)
-        (samples,) = struct.unpack_from(">H", frame, start + 40)
-        return bottom - top, right - left, samples
-    if not frame.startswith(b"\xff\xd8"):
-        return None
-    position = 2
-    while position + 10 <= len(frame) and frame[position] == 0xFF:
-        marker = frame[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-            continue
-        if marker == _JPEG_LS_FRAME or (0xC0 <= marker <= 0xCF and marker not in _NOT_A_FRAME):
-            rows, columns, samples = struct.unpack_from(">HHB", frame, position + 5)
-            # ISO 10918-1 B.2.5: 0 rows are given later, by a DNL segment.
-            return (rows or facts.rows, columns, samples)
-        position += 2 + struct.unpack_from(">H", frame, position + 2)[0]
-    return None
-
-
-def _stored_values(samples: np.ndarray, facts: Facts, header: Dataset) -> np.ndarray:
-    """PS3.5 8.1: `bits_stored` bits below `high_bit`, the highest of them the sign where the header says so."""
-    bits = facts.bits_stored
-    native = not facts.syntax.is_encapsulated
-    unsigned = samples.astype(samples.dtype.newbyteorder("="), copy=False)
-    if unsigned.dtype.kind == "i":
-        unsigned = unsigned.view(f"u{unsigned.itemsize}")
-    if unsigned.dtype.kind != "u":
-        raise ImageError("pixels cannot be decoded (the decoder gives no whole numbers)")
-    if native and facts.high_bit > bits - 1:
-        unsigned = unsigned >> (facts.high_bit - bits + 1)
-    width = unsigned.itemsize * 8
-    if facts.signed:
-        signed = unsigned.view(f"i{unsigned.itemsize}")
-        if bits < width:
-            # The bits above may hold the sign, or nothing, or overlays: the sign is taken from its own bit.
-            signed = np.left_shift(signed, width - bits) >> (width - bits)
-        return signed
-    if bits >= width or not unsigned.size or int(unsigned.max()) < 1 << bits:
-        return unsigned
-    if native and _has_embedded_overlay(header):
-        return unsigned & unsigned.dtype.type((1 << bits) - 1)
-    if facts.syntax in LOSSY_SYNTAXES:  # a lossy stream of more bits overshoots
-        return np.minimum(unsigned, unsigned.dtype.type((1 << bits) - 1))
-    padding = header.get("PixelPaddingValue")
-    above = unsigned[unsigned >= 1 << bits]
-    if padding is not None and (above == int(padding) % (1 << width)).all():
-        return unsigned
-    raise ImageError("pixels cannot be decoded (values above what BitsStored can hold: the header is wrong)")
-
-
-def _has_embedded_overlay(header: Dataset) -> bool:
-    """Whether the unused bits of the pixels hold an overlay, as was allowed before 2004 (60xx,0102)."""
-    positions = (header.get((group, 0x0102)) for group in range(0x6000, 0x6020, 2))
-    return any(position is not None and bool(position.value) for position in positions)
-
-
-def _check_rows(stored: np.ndarray) -> None:
-    """Refuse an image of which a row does not look like the one above: Rows and Columns are not what they were."""
-    rows, columns = stored.shape
-    if min(rows, columns) < _ROWS_FROM:
-        return
-    some = stored[:: max(1, rows // 64)][:-1]
-    below = stored[1 :: max(1, rows // 64)][: len(some)]
-    some, below = some[: len(below)].astype(np.float32), below.astype(np.float32)
-    down = np.abs(below - some).mean()
-    across = np.abs(np.diff(some, axis=1)).mean()
-    if across > 0 and down > _ROWS_APART * across:
-        raise ImageError("pixels cannot be decoded (rows do not continue each other: Rows or Columns is wrong)")

@@ -4,7 +4,6 @@ axes: row, column, as stored. Values: high = dense (white on the film), after th
 """
 
 import math
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,11 +17,12 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from midrc_ml.images.dicom_pixels import DAMAGED, MAX_PIXELS, DicomFile, short
 from midrc_ml.images.files import ImageError, Member
 from midrc_ml.images.nifti import is_nifti, read_nifti
+from midrc_ml.images.pictures import read_picture
+from midrc_ml.images.stored_values import padding_limits
 
 _ZIP_START = b"PK\x03\x04"
 _HTML_STARTS = (b"<!doctype", b"<html", b"<?xml")
 _LAST = (True, math.inf, "")  # a picture beside a DICOM file is a preview of it
-_TIFF_STARTS = {b"II*\0": "<", b"MM\0*": ">"}
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,8 @@ def _reasons(kind: str, content: bytes) -> Iterator[None]:
     except ImageError:
         raise
     except (*DAMAGED, cv2.error) as error:
+        if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
+            raise MemoryError from error
         raise ImageError(_what_it_is(content) or f"not a readable {kind} ({short(error)})") from error
 
 
@@ -116,24 +118,11 @@ def _read_nifti(content: bytes) -> Radiograph:
 
 
 def _read_picture(content: bytes) -> Radiograph:
-    if content[:4] in _TIFF_STARTS and _num_tiff_pages(content) > 1:
-        raise ImageError("a TIFF file of several pages; a radiograph has one")
-    # As stored: a camera's note on how to turn the picture is not part of a film.
-    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-    picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    picture = read_picture(content)
     if picture is None:
         raise ImageError(_what_it_is(content) or "neither DICOM nor a picture that can be decoded")
     pixels, scale = _wide(picture)
     return Radiograph(pixels, scale, decoder="opencv")
-
-
-def _num_tiff_pages(content: bytes) -> int:
-    """1 or 2 (= several), by the offset behind the first directory of a TIFF file (TIFF 6.0, section 2)."""
-    order = _TIFF_STARTS[content[:4]]
-    (first,) = struct.unpack_from(f"{order}L", content, 4)
-    (entries,) = struct.unpack_from(f"{order}H", content, first)
-    (following,) = struct.unpack_from(f"{order}L", content, first + 2 + 12 * entries)
-    return 2 if following else 1
 
 
 def _read_dicom(file: DicomFile) -> Radiograph:
@@ -141,10 +130,11 @@ def _read_dicom(file: DicomFile) -> Radiograph:
     image = file.image()
     # PS3.4 N.2: modality LUT, then VOI LUT, then presentation.
     pixels, scale, offset = _after_modality(image.stored, header)
+    is_padding = _padding(image.stored, header)
     unprocessed = str(header.get("PresentationIntentType", "")) == "FOR PROCESSING"
     window = None
     if unprocessed:
-        pixels, scale, offset = _density(pixels, scale, offset, header), 1.0, 0.0
+        pixels, scale, offset = _density(pixels, scale, offset, header, is_padding), 1.0, 0.0
     else:
         has_lut = bool(header.get("VOILUTSequence"))
         if has_lut or str(header.get("VOILUTFunction", "LINEAR")) == "SIGMOID":
@@ -160,7 +150,7 @@ def _read_dicom(file: DicomFile) -> Radiograph:
     pixels, factor = _wide(pixels)
     scale *= factor
     return Radiograph(
-        pixels=_without_padding(pixels, image.stored, header, lowest=scale > 0),
+        pixels=_without_padding(pixels, is_padding, lowest=scale > 0),
         scale=scale,
         offset=offset,
         sop_uid=str(header.get("SOPInstanceUID", "")),
@@ -184,6 +174,9 @@ def is_inverse(header: Dataset) -> bool:
 def _after_modality(stored: np.ndarray, header: Dataset) -> tuple[np.ndarray, float, float]:
     """Pixels, and the scale and offset that make them the modality's values."""
     if header.get("ModalityLUTSequence"):
+        descriptor = header.ModalityLUTSequence[0].LUTDescriptor
+        if descriptor[2] not in (8, 16):  # pydicom 3.0 looks for a type of so many bits
+            descriptor[2] = 16
         return apply_modality_lut(stored, header), 1.0, 0.0
     given = [header.get(name) not in (None, "") for name in ("RescaleSlope", "RescaleIntercept")]
     if not any(given):
@@ -193,7 +186,9 @@ def _after_modality(stored: np.ndarray, header: Dataset) -> tuple[np.ndarray, fl
     return stored, float(header.RescaleSlope), float(header.RescaleIntercept)
 
 
-def _density(pixels: np.ndarray, scale: float, offset: float, header: Dataset) -> np.ndarray:
+def _density(
+    pixels: np.ndarray, scale: float, offset: float, header: Dataset, is_padding: np.ndarray | None
+) -> np.ndarray:
     """The values of a detector as densities, float32: of the intensity the logarithm, and high = dense.
 
     PS3.3 C.8.11.3.1.2: PixelIntensityRelationship says whether values are linear (LIN) in the X-ray intensity, its
@@ -201,7 +196,8 @@ def _density(pixels: np.ndarray, scale: float, offset: float, header: Dataset) -
     """
     values = pixels.astype(np.float32) * np.float32(scale) + np.float32(offset)
     if str(header.get("PixelIntensityRelationship", "")) == "LIN":
-        values = np.log1p(values - values.min())
+        lowest = values.min() if is_padding is None else values[~is_padding].min()
+        values = np.log1p(np.maximum(values - lowest, 0))
     sign = header.get("PixelIntensityRelationshipSign")
     is_lucent = is_inverse(header) if sign in (None, "") else int(sign) == 1
     return -values if is_lucent else values
@@ -228,21 +224,22 @@ def _inverted(
     return -scale, top - offset, None if window is None else (top - window[1], top - window[0])
 
 
-def _without_padding(pixels: np.ndarray, stored: np.ndarray, header: Dataset, *, lowest: bool) -> np.ndarray:
-    """Pixels that pad the film to a rectangle become as dark as its darkest.
+def _padding(stored: np.ndarray, header: Dataset) -> np.ndarray | None:
+    """Where pixels pad the film to a rectangle; None where none do, or all.
 
     PS3.3 C.7.5.1.1.2: those equal to PixelPaddingValue, or between it and PixelPaddingRangeLimit.
-    lowest: whether low pixels are the dark ones.
     """
     given = [header.get(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
-    limits = [int(value) for value in given if value not in (None, "")]
+    limits = padding_limits(given, np.iinfo(stored.dtype))
     if given[0] in (None, "") or not limits:
-        return pixels
-    width = stored.itemsize * 8
-    if stored.dtype.kind == "i":  # written as unsigned by some
-        limits = [limit - (1 << width) if limit >= 1 << (width - 1) else limit for limit in limits]
-    is_padding = (stored >= min(limits)) & (stored <= max(limits))
-    if not is_padding.any() or is_padding.all():
+        return None
+    is_padding: np.ndarray = (stored >= min(limits)) & (stored <= max(limits))
+    return is_padding if is_padding.any() and not is_padding.all() else None
+
+
+def _without_padding(pixels: np.ndarray, is_padding: np.ndarray | None, *, lowest: bool) -> np.ndarray:
+    """Padding becomes as dark as the darkest pixel. lowest: whether low pixels are the dark ones."""
+    if is_padding is None:
         return pixels
     within = pixels[~is_padding]
     return np.where(is_padding, within.min() if lowest else within.max(), pixels)

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 SHARD_RECORDS = 1024
 _PLACE = ("shard", "record")
+_NUMBERS = ("bytes", "mtime_ns", "record", "written_ns")
+_LATER = {"repaired": "", "written_ns": 0}  # what an index may lack that was written before there was such a column
 _ROWS = 4  # rows a record, at most: files that cannot be used have a row and no record
 COLUMNS = (
     "file",
@@ -48,11 +50,12 @@ COLUMNS = (
 class ShardWriter:
     """One shard that this process alone writes; its rows count once they are committed."""
 
-    def __init__(self, folder: Path, name: str, lock: FileLock, record_bytes: int, written_ns: int) -> None:
-        """Go on behind the last record that the shard's index tells of, and later than `written_ns`."""
+    def __init__(
+        self, folder: Path, name: str, lock: FileLock, rows: list[Any], *, record_bytes: int, written_ns: int
+    ) -> None:
+        """Go on behind the last record that `rows`, the shard's index, tell of, and later than `written_ns`."""
         self.name, self.written_ns = name, written_ns
-        self._index, self._lock = folder / f"{name}.parquet", lock
-        self._rows = _whole(pd.read_parquet(self._index)).to_dict("records") if self._index.exists() else []
+        self._index, self._lock, self._rows = folder / f"{name}.parquet", lock, rows
         self._count = _num_records(self._rows, name)
         self._committed = len(self._rows)
         descriptor = os.open(folder / f"{name}.u8", os.O_RDWR | os.O_CREAT, 0o644)
@@ -77,15 +80,14 @@ class ShardWriter:
                 lock.acquire(blocking=False)
             except Timeout:
                 continue
-            # Full since the first look, or cut off by hand: rows may point to its places, so nobody else gets them.
-            if _is_full(folder / f"{name}.parquet") or _is_cut(folder, name, record_bytes):
-                lock.release()
-                continue
             try:
-                return cls(folder, name, lock, record_bytes, written_ns)
+                rows = _rows_to_go_on_with(folder, name, record_bytes)
+                if rows is not None:
+                    return cls(folder, name, lock, rows, record_bytes=record_bytes, written_ns=written_ns)
             except OSError:
                 lock.release()
                 raise
+            lock.release()
 
     @property
     def full(self) -> bool:
@@ -136,28 +138,31 @@ def read_index(folder: Path, record_shape: tuple[int, ...], *, with_gone: bool =
     for path in sorted(folder.glob("*.parquet")):
         rows = read_shard_index(path)
         if rows is not None:
-            frames.append(_whole(rows).assign(index_of=path.stem))
+            frames.append(rows.assign(index_of=path.stem))
     if not frames:
         return pd.DataFrame(columns=list(COLUMNS))
     index = pd.concat(frames, ignore_index=True).sort_values("written_ns", kind="stable", ignore_index=True)
-    if not with_gone:
-        index = with_records(index[_are_owned(index)], folder, record_shape)
-    return index.drop(columns="index_of")
+    index = index[_are_owned(index)].drop(columns="index_of")
+    return index.reset_index(drop=True) if with_gone else with_records(index, folder, record_shape)
 
 
 def with_records(rows: pd.DataFrame, folder: Path, record_shape: tuple[int, ...]) -> pd.DataFrame:
     """The rows whose record lies in its shard, and those that have none."""
     size = int(np.prod(record_shape))
     there = {path.stem: path.stat().st_size // size for path in folder.glob("*.u8")}
-    return rows[rows["record"] < rows["shard"].map(there).fillna(0)].reset_index(drop=True)
+    lie = rows["shard"].map(there).astype("float64").fillna(0)  # a map of nothing is not of numbers
+    return rows[rows["record"] < lie].reset_index(drop=True)
 
 
 def read_shard_index(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame | None:
     """The rows of one shard's index; None, and a warning, where the file is damaged."""
+    names = None if columns is None else list(columns)
     try:
-        return pd.read_parquet(
-            path, columns=None if columns is None else list(columns), page_checksum_verification=True
-        )
+        rows = pd.read_parquet(path, columns=names, page_checksum_verification=True)
+        if names is None:
+            later = {name: value for name, value in _LATER.items() if name not in rows}
+            rows = rows.assign(**later)[list(COLUMNS)].astype(dict.fromkeys(_NUMBERS, "int64"))
+        return rows
     except FileNotFoundError:
         raise
     except Exception as error:  # damaged bytes raise nearly anything
@@ -173,7 +178,7 @@ def drop_records(folder: Path, records: Collection[tuple[str, int]]) -> None:
             continue
         lock = path.with_suffix(".lock")
         if is_locked(lock):
-            log.info("Waiting for the process that writes %s: its records are checked when it is done with it", path)
+            log.info("Image cache: damaged records are dropped from %s once the process that writes it is done", path)
         with FileLock(lock):
             rows = read_shard_index(path)
             is_dropped = _have(rows, records)
@@ -222,12 +227,6 @@ def _warn_of(path: Path, error: str) -> None:
     log.warning(words, path, error, path.stem)
 
 
-def _whole(rows: pd.DataFrame) -> pd.DataFrame:
-    """With all columns: an index that was written before there was one is older than any that has it."""
-    missing = [name for name in COLUMNS if name not in rows]
-    return rows.assign(**{name: 0 if name == "written_ns" else "" for name in missing})
-
-
 def _are_owned(index: pd.DataFrame) -> np.ndarray:
     """Rows without a record, and those of whose record the index of its own shard says the same.
 
@@ -258,11 +257,21 @@ def _is_full(index: Path) -> bool:
     return _is_full_with(_num_records(rows, index.stem), len(rows))
 
 
-def _is_cut(folder: Path, name: str, record_bytes: int) -> bool:
+def _rows_to_go_on_with(folder: Path, name: str, record_bytes: int) -> list[Any] | None:
+    """The rows of a shard; None where it is nobody's to write, as rows may point to its places.
+
+    So it is where it is full, was cut off by hand, or its index is damaged.
+    """
     index, pixels = folder / f"{name}.parquet", folder / f"{name}.u8"
-    places = read_shard_index(index, _PLACE) if index.exists() else None
-    size = pixels.stat().st_size if pixels.exists() else 0
-    return places is not None and size < _num_records(places.to_dict("records"), name) * record_bytes
+    if not index.exists():
+        return []
+    found = read_shard_index(index)
+    if found is None:
+        return None
+    rows = found.to_dict("records")
+    count = _num_records(rows, name)
+    is_cut = (pixels.stat().st_size if pixels.exists() else 0) < count * record_bytes
+    return None if is_cut or _is_full_with(count, len(rows)) else rows
 
 
 def _num_records(rows: Sequence[Mapping[str, Any]], name: str) -> int:

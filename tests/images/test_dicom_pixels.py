@@ -1,10 +1,17 @@
 """Stored values by PS3.5 8.1, and images that decode without an error but cannot be right."""
 
+import imagecodecs
 import numpy as np
 import pytest
 from films import STORED, as_bytes, film
 from pydicom.dataset import Dataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEGLosslessSV1,
+)
 
 from midrc_ml.images.dicom_pixels import read_dicom
 from midrc_ml.images.files import ImageError
@@ -43,11 +50,13 @@ def test_big_endian_values_of_16_bits_are_swapped() -> None:
     assert found.dtype.isnative
 
 
-def test_big_endian_values_of_8_bits_are_swapped_in_pairs_as_words() -> None:
+@pytest.mark.parametrize(("form", "content"), [("OW", [2, 1, 4, 3, 6, 5]), ("OB", [1, 2, 3, 4, 5, 6])])
+def test_big_endian_values_of_8_bits_are_swapped_in_pairs_where_they_are_words(form: str, content: list[int]) -> None:
     pixels = np.array([[1, 2, 3], [4, 5, 6]], np.uint8)
     data = film(pixels)
     data.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
-    data.PixelData = bytes([2, 1, 4, 3, 6, 5])
+    data.PixelData = bytes(content)
+    data["PixelData"].VR = form
     assert stored(data).tolist() == pixels.tolist()
 
 
@@ -63,12 +72,42 @@ def test_values_of_32_bits_are_read() -> None:
     assert stored(film(pixels)).tolist() == pixels.tolist()
 
 
-def test_the_sign_is_taken_from_the_highest_stored_bit_whatever_the_bits_above_hold() -> None:
-    # 12 bits: 0x800 is -2048, 0xFFF is -1; once with the bits above extended, once empty, once with an overlay.
-    patterns = np.array([[0xF800, 0x0800, 0x1FFF, 0x07FF]], np.uint16)
-    data = film(patterns, bits=12)
-    data.PixelRepresentation = 1
-    assert stored(data).tolist() == [[-2048, -2048, -1, 2047]]
+def signed_film(*patterns: int, bits: int = 12, **fields: object) -> Dataset:
+    return film(np.array([patterns], np.uint16), bits=bits, PixelRepresentation=1, **fields)
+
+
+@pytest.mark.parametrize("minus", [0xF800, 0x0800])
+def test_the_sign_is_taken_from_the_highest_stored_bit_with_the_bits_above_extended_or_empty(minus: int) -> None:
+    # 12 bits: 0x800 is -2048, 0xFFF is -1.
+    assert stored(signed_film(minus, minus + 0x7FF, 0x07FF, 3)).tolist() == [[-2048, -1, 2047, 3]]
+
+
+def test_the_sign_is_below_an_overlay() -> None:
+    data = signed_film(0x1800, 0x0FFF, 0x17FF)
+    data.add_new(0x60000102, "US", 12)  # OverlayBitPosition
+    assert stored(data).tolist() == [[-2048, -1, 2047]]
+
+
+@pytest.mark.parametrize("patterns", [(-1000, -5, 3000), (-5, 2048), (1000, 5000)])
+def test_signed_values_that_the_header_says_cannot_be_are_refused(patterns: tuple[int, ...]) -> None:
+    assert reason(signed_film(*(value % (1 << 16) for value in patterns))) == (
+        "pixels cannot be decoded (values above what BitsStored can hold: the header is wrong)"
+    )
+
+
+def test_signed_padding_may_lie_beyond_the_stored_bits() -> None:
+    data = signed_film(0x8000, 0xF800, 0x07FF, PixelPaddingValue=-32768)
+    data["PixelPaddingValue"].VR = "SS"
+    assert stored(data).tolist() == [[-32768, -2048, 2047]]
+
+
+def test_a_signed_stream_of_fewer_bits_than_the_header_has_its_sign_where_the_header_says() -> None:
+    pixels = np.array([[0, 100, 200, 255]], np.uint8)
+    data = film(pixels.astype(np.int16), bits=12)
+    data.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    data.PixelData = encapsulate([imagecodecs.ljpeg_encode(pixels)])
+    data["PixelData"].VR = "OB"
+    assert stored(data).tolist() == pixels.tolist()
 
 
 def test_a_high_bit_above_the_stored_bits_shifts_the_values_down() -> None:
@@ -157,7 +196,7 @@ def test_one_bit_a_pixel_is_refused() -> None:
 def test_a_header_of_30_000_by_30_000_is_refused_before_memory_is_taken() -> None:
     data = film(STORED, bits=12)
     data.Rows = data.Columns = 30_000
-    assert reason(data) == "the header claims more pixels than an image has"
+    assert reason(data) == "more pixels than are read (256 Mi), by its header"
 
 
 def test_the_value_is_not_copied() -> None:

@@ -58,8 +58,8 @@ def test_a_slice_that_was_replaced_by_an_older_one_of_its_size_is_seen(tmp_path:
     ("failure", "reason"),
     [
         (MemoryError("8 GB"), "cannot be read (not enough memory)"),
-        (cv2.error("of DOE^JANE"), "decoding failed (cv2.error)"),
-        (KeyError("DOE^JANE"), "decoding failed (builtins.KeyError)"),
+        (cv2.error("of DOE^JANE"), "cannot be decoded (cv2.error)"),
+        (KeyError("DOE^JANE"), "cannot be decoded (KeyError)"),
     ],
 )
 def test_a_failure_of_any_kind_is_the_files_own_and_lack_of_memory_is_tried_again(
