@@ -26,6 +26,10 @@ from midrc_ml.errors import InputError
 EXIT_INPUT = 2
 
 
+class _Told(Exception):
+    """A run of a sweep failed, and has said why."""
+
+
 def run_composed(
     run: Callable[[DictConfig, Path], None],
     *,
@@ -56,13 +60,15 @@ def run_composed(
         except InputError as error:
             if HydraConfig.get().mode is RunMode.MULTIRUN:  # the other jobs of a sweep go on
                 print(f"error: {error}", file=sys.stderr)
-                raise
+                raise _Told from error
             stop(str(error))
 
     try:
         check_choices(arguments)
         if not instead(arguments):
             composed()
+    except _Told:
+        stop("not every run of the sweep ended well; what was wrong is said above, where each of them began")
     except InputError as error:
         stop(str(error))
     except HydraException as error:

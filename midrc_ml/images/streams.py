@@ -1,8 +1,8 @@
 """What a JPEG, JPEG-LS or JPEG 2000 stream says of itself, and where it is damaged though a decoder reads it.
 
 Decoders read on over much of the damage: libjpeg fills up with grey, OpenJPEG and OpenJPH lose a part of the image.
-What can be told without decoding twice is told here. Bits that were changed, or lost, within the entropy-coded data of a
-lossless JPEG are seen by no decoder, and not here either.
+What can be told without decoding twice is told here. Bits that were changed, or lost, within the entropy-coded data of
+a lossless JPEG are seen by no decoder, and not here either.
 """
 
 import struct

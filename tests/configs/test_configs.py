@@ -154,5 +154,6 @@ def test_flags_may_stand_anywhere_as_the_readme_writes_them(command: Callable, t
 def test_a_sweep_runs_every_job_and_says_that_one_failed(command: Callable, tmp_path: Path) -> None:
     result = command("-m", "task=icu,icu_ever", "cohort=midrc", f"paths.log_dir={tmp_path}", cwd=tmp_path)
     assert result.returncode == 2
-    assert "cohort.root is not set" in result.stderr
+    assert result.stderr.count("but cohort.root is not set") == 2  # once for each
+    assert "error: not every run of the sweep ended well" in result.stderr
     assert [len(list(tmp_path.glob(f"multiruns/*/{job}/status.json"))) for job in ("icu/0", "icu_ever/1")] == [1, 1]
