@@ -159,10 +159,7 @@ def read_shard_index(path: Path, columns: Sequence[str] | None = None) -> pd.Dat
     names = None if columns is None else list(columns)
     try:
         rows = pd.read_parquet(path, columns=names, page_checksum_verification=True)
-        if names is None:
-            later = {name: value for name, value in _LATER.items() if name not in rows}
-            rows = rows.assign(**later)[list(COLUMNS)].astype(dict.fromkeys(_NUMBERS, "int64"))
-        return rows
+        return rows if names is not None else _whole(rows)
     except FileNotFoundError:
         raise
     except Exception as error:  # damaged bytes raise nearly anything
@@ -239,6 +236,21 @@ def _are_owned(index: pd.DataFrame) -> np.ndarray:
     hash_of = own.drop_duplicates(list(_PLACE), keep=False).set_index(list(_PLACE))["pixels_hash"]
     said = rows[list(_PLACE)].join(hash_of, on=list(_PLACE))["pixels_hash"]
     return np.asarray(~has_record | (said == rows["pixels_hash"]).to_numpy())
+
+
+def _whole(rows: pd.DataFrame) -> pd.DataFrame:
+    """With all columns.
+
+    Raises:
+        KeyError: one is missing that every index has.
+        ValueError: one of numbers is of something else.
+    """
+    if tuple(rows.columns) != COLUMNS:
+        later = {name: value for name, value in _LATER.items() if name not in rows}
+        rows = rows.assign(**later)[list(COLUMNS)]
+    if any(rows[name].dtype != np.int64 for name in _NUMBERS):
+        rows = rows.astype(dict.fromkeys(_NUMBERS, "int64"))
+    return rows
 
 
 def _have(rows: pd.DataFrame | None, records: Collection[tuple[str, int]]) -> np.ndarray:
