@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # decoding needs pydicom; a run whose images are in the cache
 
 CODE_VERSION = 6  # add 1 whenever the same recipe would give other values: old records are then not read
 PERCENTILES = (1.0, 99.0)
+_HIGHEST_INT16 = 32_767
 ANOTHER_FILM = "another film of the series"
 
 
@@ -136,13 +137,16 @@ class Recipe:
         if radiograph.unprocessed and self.for_processing == "refuse":
             raise ImageError("a film FOR PROCESSING, not prepared for viewing (images.for_processing=convert reads it)")
         rows, columns = self._sides(radiograph.pixels)
+        pixels = radiograph.pixels
+        if pixels.dtype == np.uint16 and pixels.max() <= _HIGHEST_INT16:
+            pixels = pixels.view(np.int16)  # the same means, in two thirds of the time
         # INTER_AREA is the exact area mean when it shrinks; it anti-aliases, bilinear does not.
-        small = cv2.resize(radiograph.pixels, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.float32)
+        small = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.float32)
         small = small * np.float32(radiograph.scale) + np.float32(radiograph.offset)
         if not np.isfinite(small).all():
             raise ImageError("pixel values are not finite after the modality LUT")
         of_header = radiograph.window if self.window == "header" else None
-        low, high = of_header or np.percentile(small, PERCENTILES)
+        low, high = of_header or percentiles(small)
         if not high > low:
             low, high = float(small.min()), float(small.max())
         if not high > low:
@@ -160,6 +164,20 @@ class Recipe:
             return self.size, self.size
         rows, columns = (max(1, round(side * self.size / max(pixels.shape))) for side in pixels.shape)
         return rows, columns
+
+
+def percentiles(values: np.ndarray) -> tuple[float, float]:
+    """The lowest and the highest of the window, as of `numpy.percentile`, which takes twice as long as to sort."""
+    ordered = np.sort(values, axis=None)
+    low, high = (_at(ordered, (ordered.size - 1) * percent / 100) for percent in PERCENTILES)
+    return low, high
+
+
+def _at(ordered: np.ndarray, place: float) -> float:
+    """The value at a place between two."""
+    before = int(place)
+    after = min(before + 1, ordered.size - 1)
+    return float(ordered[before]) + (place - before) * float(ordered[after] - ordered[before])
 
 
 def no_images() -> None:

@@ -9,7 +9,7 @@ from midrc_ml.errors import InputError
 from midrc_ml.images import radiograph
 from midrc_ml.images.files import ImageError, Member
 from midrc_ml.images.radiograph import Radiograph
-from midrc_ml.images.recipe import Recipe
+from midrc_ml.images.recipe import Recipe, percentiles
 
 
 def film(pixels: np.ndarray, window: tuple[float, float] | None = None) -> Radiograph:
@@ -81,6 +81,21 @@ def test_without_a_window_of_its_own_the_header_recipe_is_the_percentile_recipe(
 def test_the_percentile_recipe_does_not_look_at_the_files_window() -> None:
     pixels = ramp(0, 500)
     assert np.array_equal(Recipe(size=32).apply(film(pixels, window=(0, 10))), Recipe(size=32).apply(film(pixels)))
+
+
+def test_percentiles_are_those_of_numpy() -> None:
+    rng = np.random.default_rng(0)
+    for values in (rng.normal(size=(37, 41)), rng.integers(0, 9, (32, 32)), np.array([[5.0]]), np.array([[1.0, 2.0]])):
+        found = percentiles(values.astype(np.float32))
+        assert found == pytest.approx(np.percentile(values.astype(np.float32), (1, 99)), rel=1e-6)
+
+
+@pytest.mark.parametrize("top", [32_767, 32_768, 65_535])
+def test_values_of_all_16_bits_have_the_means_that_they_have_in_wider_numbers(top: int) -> None:
+    pixels = np.random.default_rng(top).integers(0, top, (200, 150), endpoint=True).astype(np.uint16)
+    pixels[0, 0] = top
+    found = Recipe(size=64).apply(film(pixels)).astype(int)
+    assert np.abs(found - Recipe(size=64).apply(film(pixels.astype(np.float32)))).max() <= 1
 
 
 def test_a_film_with_a_few_bright_pixels_only_still_has_contrast() -> None:
