@@ -14,8 +14,9 @@ from midrc_ml.cohorts.flow import CohortFlow
 from midrc_ml.cohorts.reader import CohortReader, Tables
 from midrc_ml.datasets.clinical_table import ClinicalTable
 from midrc_ml.errors import InputError
-from midrc_ml.evaluation.evaluate import Evaluation, Fairness, Results, evaluate_predictions
+from midrc_ml.evaluation.evaluate import Results, decide, evaluate_predictions
 from midrc_ml.evaluation.metrics import lower_is_better
+from midrc_ml.evaluation.settings import Evaluation, Fairness
 from midrc_ml.images.build import ImageRecipe
 from midrc_ml.images.cache import CachedImages, ImageCache
 from midrc_ml.models.contract import check_dimensions, check_table
@@ -88,7 +89,7 @@ def train_and_evaluate(
         log.info("Run folder: %s", output_dir)
         tables = cohort.read()
         if images is not None:
-            tables = tables.with_files(_cache(images, paths).files_by_series())
+            tables = tables.with_files(image_cache(images, paths).files_by_series())
         flow = CohortFlow(origin=tables.origin)
         try:
             studies = assign_parts(
@@ -122,8 +123,8 @@ def train_and_evaluate(
                 before_decoding()
             cached = _cached(asked, images, compute, paths, before=before_decoding)
             if cached is not None:
-                studies = _with_images(studies, cached, task, flow)
-            table = None if clinical is None else _clinical_table(clinical, tables, studies, flow)
+                studies = with_images(studies, cached, task, flow)
+            table = None if clinical is None else clinical_rows(clinical, tables, studies, flow)
         finally:
             flow.save(output_dir / "cohort_flow.json")
         inputs = Inputs(
@@ -154,7 +155,9 @@ def train_and_evaluate(
                 seen=tracking.log_epochs,
             )
             ranks.leave()
-            predictions = _predictions(fitted, studies, task)
+            predictions, decision = decide(
+                _predictions(fitted, studies, task), kind=task.kind, classes=task.classes, evaluation=evaluation
+            )
             write_environment(output_dir)  # again: torch is in use now, and tells its build and the GPU
             save_predictions(predictions, output_dir / "predictions.parquet")
             results = evaluate_predictions(
@@ -164,8 +167,9 @@ def train_and_evaluate(
                 classes=task.classes,
                 evaluation=evaluation,
                 fairness=fairness,
+                decision=decision,
             )
-            results.save(output_dir)
+            results_written = results.save(output_dir)
             from midrc_ml.reporting.report import Report  # with matplotlib, which nothing before this needs
 
             report = Report(
@@ -188,12 +192,10 @@ def train_and_evaluate(
                 facts={**facts.tags, "split SHA-256": manifest.sha256, "model": facts.name, "seed": seed},
             )
             written = report.write(output_dir)
-            tables_written = [
-                output_dir / name for name in ("metrics.json", "groups.json", "audit.json", "cohort_flow.json")
-            ]
+            others = [output_dir / name for name in ("audit.json", "cohort_flow.json", "environment.json")]
             tracking.finish(
                 results.metrics,
-                [*written, *tables_written, output_dir / "environment.json"],
+                [*written, *results_written, *others],
                 fitted.network,
                 fitted.shapes,
             )
@@ -250,7 +252,8 @@ def _monitor(training: Training, task: Task, fairness: Fairness) -> Monitor:
     )
 
 
-def _cache(images: ImageRecipe, paths: Mapping[str, str]) -> ImageCache:
+def image_cache(images: ImageRecipe, paths: Mapping[str, str]) -> ImageCache:
+    """The cache of a recipe."""
     return ImageCache(cache_dir=paths["cache_dir"], recipe=images)
 
 
@@ -264,7 +267,7 @@ def _cached(
     """The images of these studies, in their order; None where no pixel is read. before: called if some are decoded."""
     if images is None:
         return None
-    return _cache(images, paths).load(
+    return image_cache(images, paths).load(
         list(asked["file"]),
         series=list(asked["series_id"]),
         num_processes=compute.processes(),
@@ -273,7 +276,8 @@ def _cached(
     )
 
 
-def _clinical_table(clinical: ClinicalTable, tables: Tables, studies: pd.DataFrame, flow: CohortFlow) -> pd.DataFrame:
+def clinical_rows(clinical: ClinicalTable, tables: Tables, studies: pd.DataFrame, flow: CohortFlow) -> pd.DataFrame:
+    """What the clinical table says of these studies, with its notes told and in `flow`."""
     notes: list[str] = []
     table = clinical.read(tables, studies, notes=notes)
     flow.notes += notes
@@ -293,7 +297,7 @@ def _predictions(fitted: Fitted, studies: pd.DataFrame, task: Task) -> pd.DataFr
     return pd.concat(tables, ignore_index=True)
 
 
-def _with_images(studies: pd.DataFrame, cached: CachedImages, task: Task, flow: CohortFlow) -> pd.DataFrame:
+def with_images(studies: pd.DataFrame, cached: CachedImages, task: Task, flow: CohortFlow) -> pd.DataFrame:
     """Studies whose image can be read, with its position in `cached`; the others are counted by reason."""
     reasons = pd.Series(list(cached.reasons), index=studies.index, dtype=object)
     notes = [f"{count} of the files in these series left out: {why}" for why, count in cached.left_out.items()]

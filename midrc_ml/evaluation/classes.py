@@ -4,13 +4,16 @@ sample_weight and the result are as in `metrics.py`. A mean over the classes is 
 that of the others would be another quantity, in every bootstrap draw another one.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from midrc_ml.errors import InputError
 from midrc_ml.evaluation.metrics import auprc, auroc, over_draws
-from midrc_ml.evaluation.weighted import Array, mean, numbers, ratio, weights_of
+from midrc_ml.evaluation.sums import from_sums, share_from_sums
+from midrc_ml.evaluation.weighted import Array, numbers, ratio
 
 _SMALLEST = float(np.finfo(np.float64).eps)  # a probability of 0 counts as this, as in scikit-learn
 
@@ -27,33 +30,88 @@ def auprc_macro(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLi
     return _mean_against_the_rest(auprc, y_true, y_score, sample_weight)
 
 
-@over_draws
-def log_loss(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
-    """Mean of minus the natural logarithm of the probability that was given to the class that it was."""
+def log_loss_and_one(y_true: ArrayLike, y_score: ArrayLike) -> Array:
+    """Minus the natural logarithm of the probability of the true class, and 1: (study, 2)."""
     truth, score = _positions(y_true, y_score)
     given = np.take_along_axis(score, truth[:, None], axis=1)[:, 0]
-    return mean(-np.log(np.maximum(given, _SMALLEST)), sample_weight)
+    return np.stack([-np.log(np.maximum(given, _SMALLEST)), np.ones(len(truth))], axis=1)
 
 
-@over_draws
-def accuracy(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
-    """Share of the studies whose most probable class, the first of equal ones, is the one that it was."""
+@from_sums(log_loss_and_one)
+def log_loss(sums: Array) -> Any:
+    """Mean of minus the natural logarithm of the probability that was given to the class that it was."""
+    return ratio(sums[..., 0], sums[..., 1])
+
+
+def confusion_cells(y_true: ArrayLike, y_score: ArrayLike) -> NDArray[np.bool_]:
+    """Which cell of the confusion matrix, row after row, a study is in: (study, class * class)."""
     truth, score = _positions(y_true, y_score)
-    return mean((called_class(score) == truth).astype(np.float64), sample_weight)
+    count = score.shape[1]
+    return np.asarray((count * truth + called_class(score))[:, None] == np.arange(count**2))
 
 
-@over_draws
-def balanced_accuracy(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
+def class_and_right(y_true: ArrayLike, y_score: ArrayLike, *, position: int) -> NDArray[np.bool_]:
+    """Whether a study is of the class at `position`, and whether it is rightly called so: (study, 2).
+
+    Raises:
+        InputError: there is no class at `position`.
+    """
+    truth, score = _positions(y_true, y_score)
+    if position not in range(score.shape[1]):
+        raise InputError(f"position is {position}; it must be that of a class: from 0 to {score.shape[1] - 1}")
+    return np.stack([truth == position, (truth == position) & (called_class(score) == position)], axis=1)
+
+
+@share_from_sums(confusion_cells)
+def accuracy(cells: Array) -> tuple[Any, Any]:
+    """Share of the studies whose most probable class, the first of equal ones, is the one that it was."""
+    right, true, _ = _by_class(cells)
+    return right.sum(axis=-1), true.sum(axis=-1)
+
+
+@share_from_sums(class_and_right)
+def class_sensitivity(sums: Array) -> tuple[Any, Any]:
+    """Share of the studies of the class at `position`, counted from 0, that are called it."""
+    return sums[..., 1], sums[..., 0]
+
+
+@from_sums(confusion_cells)
+def balanced_accuracy(cells: Array) -> Any:
     """Mean over the classes of the share of each that is called it; called is the most probable class."""
-    right, true, _ = _by_class(y_true, y_score, sample_weight)
+    right, true, _ = _by_class(cells)
     return ratio(right, true).mean(axis=-1)
 
 
-@over_draws
-def f1_macro(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
+@from_sums(confusion_cells)
+def f1_macro(cells: Array) -> Any:
     """Mean over the classes of F1, twice the rightly called over the called and the true; called as above."""
-    right, true, called = _by_class(y_true, y_score, sample_weight)
+    right, true, called = _by_class(cells)
     return ratio(2 * right, (true + called) * (true > 0)).mean(axis=-1)
+
+
+@from_sums(confusion_cells)
+def kappa(cells: Array) -> Any:
+    """Agreement of class and called class beyond chance: 1 = all, 0 = as by chance; NaN where all have one class.
+
+    All mistakes are equally bad, unlike in `qwk`. Source: Cohen, Educ Psychol Meas 1960;20:37.
+    """
+    right, true, called = _by_class(cells)
+    total = true.sum(axis=-1)
+    by_chance = (true * called).sum(axis=-1)
+    varied = np.count_nonzero(true, axis=-1) > 1
+    return ratio(right.sum(axis=-1) * total - by_chance, varied * (total**2 - by_chance))
+
+
+@from_sums(confusion_cells)
+def mcc_multiclass(cells: Array) -> Any:
+    """Correlation of class and called class; NaN where all have, or all are called, one class (scikit-learn: 0).
+
+    Of two classes it is `thresholded.mcc`. Source: Gorodkin, Comput Biol Chem 2004;28:367.
+    """
+    right, true, called = _by_class(cells)
+    total = true.sum(axis=-1)
+    spreads = [np.sqrt(total**2 - (number**2).sum(axis=-1)) for number in (true, called)]
+    return ratio(right.sum(axis=-1) * total - (true * called).sum(axis=-1), spreads[0] * spreads[1])
 
 
 def called_class(y_score: Array) -> NDArray[np.int64]:
@@ -83,11 +141,8 @@ def _mean_against_the_rest(metric: Any, y_true: ArrayLike, y_score: ArrayLike, s
     return sum(values) / len(values)
 
 
-def _by_class(y_true: ArrayLike, y_score: ArrayLike, sample_weight: ArrayLike | None) -> tuple[Array, Array, Array]:
-    """For each class (..., class): the weight that is rightly called it, that is it, that is called it."""
-    truth, score = _positions(y_true, y_score)
-    places = np.arange(score.shape[1])
-    true, called = truth[:, None] == places, called_class(score)[:, None] == places
-    weight = weights_of(truth, sample_weight)
-    right, of_class, named = (weight @ members.astype(np.float64) for members in (true & called, true, called))
-    return right, of_class, named
+def _by_class(cells: Array) -> tuple[Array, Array, Array]:
+    """From (..., class * class), for each class (..., class): what is rightly called it, is it, is called it."""
+    count = math.isqrt(cells.shape[-1])
+    matrix = np.asarray(cells).reshape(*cells.shape[:-1], count, count)
+    return np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(axis=-1), matrix.sum(axis=-2)

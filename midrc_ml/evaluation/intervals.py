@@ -1,110 +1,164 @@
-"""Intervals by a bootstrap of patients, drawn once and shared by every metric and group.
+"""Intervals from bootstrap draws: of one number, of the largest of several, and of distances that cannot be negative.
 
-A draw takes as many patients as there are, with replacement; a patient brings all of his or her studies.
-Because the draws are shared, differences between metrics, groups and models are paired.
+Coverage of all of them is simulated in `tests/evaluation/test_coverage.py`.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from midrc_ml.evaluation.weighted import Array
+
 MAX_UNDEFINED = 0.05  # share of draws without a value (one class only) above which no interval is given
-_CHUNK_CELLS = 4_000_000
-
-Metric = Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class PatientDraws:
-    """How often each study is in each draw: `weights()` yields (draw, study) in chunks."""
-
-    patient: NDArray[np.int64]  # (study,), numbered in the order of the sorted patient ids
-    num_patients: int
-    num_draws: int
-    seed: int
-
-    @classmethod
-    def of(cls, patient_ids: pd.Series, *, num_draws: int, seed: int) -> "PatientDraws":
-        """Draws of the patients of a table sorted by patient; neither core count nor chunk size changes them."""
-        codes, names = pd.factorize(patient_ids, sort=True)
-        return cls(codes.astype(np.int64), len(names), num_draws, seed)
-
-    def weights(self) -> Iterator[NDArray[np.float64]]:
-        """How often each study is drawn, float64 (draw, study), some draws at a time."""
-        rng = np.random.default_rng(self.seed)
-        chunk = max(1, _CHUNK_CELLS // max(1, len(self.patient)))
-        for start in range(0, self.num_draws, chunk):
-            count = min(chunk, self.num_draws - start)
-            drawn = rng.integers(0, self.num_patients, (count, self.num_patients))
-            times = np.stack([np.bincount(row, minlength=self.num_patients) for row in drawn])
-            yield times[:, self.patient].astype(np.float64)
+_JACKKNIFE_GROUPS = 400
+_NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Percentile limits; None, with the reason, where they cannot be given."""
+    """Limits and how they were found; None, with the reason, where they cannot be given."""
 
     low: float | None
     high: float | None
     reason: str | None = None
+    method: str | None = None
 
 
-def bootstrap_intervals(
-    metrics: dict[str, Metric],
-    y_true: NDArray[np.float64],
-    y_score: NDArray[np.float64],
-    draws: PatientDraws,
-    *,
-    rows: NDArray[np.bool_],
-    confidence: float,
-) -> dict[str, Interval]:
-    """The interval of each metric over the studies in `rows`, from the shared `draws` of all studies."""
-    values: dict[str, list[NDArray[np.float64]]] = {name: [] for name in metrics}
-    for weights in draws.weights():
-        # compress keeps C order, unlike weights[:, rows]: a draw's sums must not depend on how many share its chunk.
-        chosen = weights.compress(rows, axis=1)
-        for name, metric in metrics.items():
-            values[name].append(scored_draws(metric, y_true[rows], y_score[rows], chosen))
-    return {name: _interval(np.concatenate(drawn), confidence) for name, drawn in values.items()}
+def percentile_interval(drawn: Array, confidence: float, *, num_patients: int) -> Interval:
+    """Percentiles of the draws (draw,), set a little apart for few patients; NaN = a draw without a value.
+
+    num_patients: how many the number rests on; of a metric of two classes those of the rarer one. A bootstrap of n
+    patients is too narrow by sqrt((n - 1) / n) and knows no Student's t; both are made good as in the expanded
+    percentile interval. Source: Hesterberg, Am Stat 2015;69:371.
+    """
+    reason = why_no_interval(drawn)
+    if reason:
+        return Interval(None, None, reason)
+    tail = _NORMAL.cdf(-_expanded_z(confidence, num_patients))
+    return Interval(*_quantiles(drawn, tail, 1 - tail), method="percentile bootstrap of patients")
 
 
-def scored_draws(
-    metric: Metric, y_true: NDArray[np.float64], y_score: NDArray[np.float64], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """The metric of each draw (draw,). A metric that is not marked `over_draws` is called on the repeated rows."""
-    if getattr(getattr(metric, "func", metric), "over_draws", False):
-        return np.atleast_1d(np.asarray(metric(y_true, y_score, sample_weight=weights), dtype=np.float64))
-    repeats = weights.astype(np.int64)
-    return np.array(
-        [value_of(metric, np.repeat(y_true, times, axis=0), np.repeat(y_score, times, axis=0)) for times in repeats]
-    )
+def bca_interval(drawn: Array, value: float, left_out: Array, confidence: float, *, num_patients: int) -> Interval:
+    """Bias-corrected and accelerated percentiles, with the same allowance for few patients.
+
+    value: of the studies as they are. left_out: the values without each of some equal groups of patients
+    (`jackknife_times`). Source: Efron, J Am Stat Assoc 1987;82:171.
+    """
+    reason = why_no_interval(drawn)
+    if reason:
+        return Interval(None, None, reason)
+    known = drawn[~np.isnan(drawn)]
+    below = (np.sum(known < value) + 0.5 * np.sum(known == value)) / len(known)
+    if not 0 < below < 1:
+        return Interval(None, None, f"all {len(known)} bootstrap draws lie on one side of the value")
+    left_out = left_out[~np.isnan(left_out)]
+    offsets = left_out.mean() - left_out if len(left_out) else np.zeros(1)
+    squares = float((offsets**2).sum())
+    acceleration = float((offsets**3).sum()) / (6 * squares**1.5) if squares > 0 else 0.0
+    shift, reach = _NORMAL.inv_cdf(float(below)), _expanded_z(confidence, num_patients)
+    tails = []
+    for z in (shift - reach, shift + reach):
+        tails.append(_NORMAL.cdf(shift + z / max(1 - acceleration * z, 1e-6)))
+    return Interval(*_quantiles(drawn, *tails), method="BCa bootstrap of patients")
 
 
-def value_of(metric: Metric, y_true: NDArray[np.float64], y_score: NDArray[np.float64]) -> float:
-    """The metric of these studies; NaN where it refuses them (scikit-learn raises ValueError for one class)."""
-    try:
-        return float(metric(y_true, y_score))
-    except ValueError:
+def jackknife_times(num_patients: int) -> NDArray[np.int32]:
+    """Weights (group, patient) that leave out one group of patients each: each patient, or 1 in 400 of very many."""
+    groups = min(num_patients, _JACKKNIFE_GROUPS)
+    left_out = np.arange(num_patients) % max(1, groups) == np.arange(groups)[:, None]
+    return np.where(left_out, 0, 1).astype(np.int32)
+
+
+def simultaneous_band(values: Array, drawn: Array, confidence: float, *, num_patients: int) -> tuple[Array, Array]:
+    """Limits (number,) that hold for all `values` (number,) at once: value -+ c times its standard error over draws.
+
+    drawn: (draw, number), without NaN. c: the quantile, over the draws, of the largest studentized distance (max-t).
+    Source: Westfall and Young, Resampling-Based Multiple Testing, 1993.
+    """
+    error = drawn.std(axis=0, ddof=1)
+    scale = np.where(error > 0, error, np.inf)
+    largest = (np.abs(drawn - values) / scale).max(axis=1)
+    single = _NORMAL.inv_cdf(0.5 + confidence / 2)
+    few = _expanded_z(confidence, num_patients) / single
+    reach = few * float(np.quantile(largest, confidence, method="weibull")) * error
+    # No limit lies beyond what any draw gave: a share does not exceed 1.
+    return np.maximum(values - reach, drawn.min(axis=0)), np.minimum(values + reach, drawn.max(axis=0))
+
+
+def extreme_interval(
+    values: Array, drawn: Array, confidence: float, *, num_patients: int, extreme: Callable[..., Any] = np.max
+) -> Interval:
+    """Of the largest (or smallest: `np.min`) of several numbers, as of the worst of several groups.
+
+    values: (number,); drawn: (draw, number). The largest of the limits of a simultaneous band: which of them really is
+    the largest need not be known.
+    """
+    return _of_band(values, drawn, confidence, num_patients, lambda low, high: (extreme(low), extreme(high)))
+
+
+def distance_interval(values: Array, drawn: Array, confidence: float, *, num_patients: int) -> Interval:
+    """Of the largest of the absolute values of several numbers, which is 0 or more however the sample falls."""
+
+    def limits(low: Array, high: Array) -> tuple[Any, Any]:
+        nearest = np.maximum(0, np.maximum(low, -high))
+        return nearest.max(), np.maximum(np.abs(low), np.abs(high)).max()
+
+    return _of_band(values, drawn, confidence, num_patients, limits)
+
+
+def two_sided_p_value(drawn: Array) -> float:
+    """The p-value of a difference of 0, from its draws (draw,): twice the smaller share beyond 0; never below 2/(B+1).
+
+    NaN where more draws have no value than an interval allows. Source: Davison and Hinkley 1997, 4.2, with the sample
+    itself as one draw more.
+    """
+    if why_no_interval(drawn):
         return math.nan
+    known = drawn[~np.isnan(drawn)]
+    beyond = min(int((known <= 0).sum()), int((known >= 0).sum()))
+    return min(1.0, 2 * (beyond + 1) / (len(known) + 1))
 
 
-def _interval(drawn: NDArray[np.float64], confidence: float) -> Interval:
+def why_no_interval(drawn: Array) -> str | None:
+    """Why these draws (draw,) give no interval; None where they do."""
     undefined = int(np.isnan(drawn).sum())
     if undefined > MAX_UNDEFINED * len(drawn):
-        return Interval(
-            None,
-            None,
-            f"{undefined} of {len(drawn)} bootstrap draws have no value: too few patients, or too few of one class",
-        )
+        return f"{undefined} of {len(drawn)} bootstrap draws have no value: too few patients, or too few of one class"
     if np.nanmin(drawn) == np.nanmax(drawn):  # a bootstrap at the edge of its range knows nothing of its error
+        return f"all {len(drawn)} bootstrap draws give the same value: too few patients, or one score for all"
+    return None
+
+
+def _of_band(
+    values: Array, drawn: Array, confidence: float, num_patients: int, limits: Callable[[Array, Array], tuple[Any, Any]]
+) -> Interval:
+    complete = drawn[~np.isnan(drawn).any(axis=1)]
+    if len(drawn) - len(complete) > MAX_UNDEFINED * len(drawn):
         return Interval(
-            None, None, f"all {len(drawn)} bootstrap draws give the same value: too few patients, or one score for all"
+            None,
+            None,
+            f"{len(drawn) - len(complete)} of {len(drawn)} bootstrap draws lack one of the values: too few patients",
         )
-    tail = (1 - confidence) / 2
-    low, high = np.nanquantile(drawn, [tail, 1 - tail])
-    return Interval(float(low), float(high))
+    if not (np.ptp(complete, axis=0) > 0).any():
+        return Interval(None, None, f"all {len(complete)} bootstrap draws give the same values: too few patients")
+    low, high = limits(*simultaneous_band(values, complete, confidence, num_patients=num_patients))
+    return Interval(float(low), float(high), method="simultaneous bootstrap of patients")
+
+
+def _expanded_z(confidence: float, num_patients: int) -> float:
+    """What stands for 1.96: Student's t of so many patients, times sqrt(n / (n - 1))."""
+    from scipy.special import stdtrit
+
+    count = max(2, num_patients)
+    return float(math.sqrt(count / (count - 1)) * stdtrit(count - 1, 0.5 + confidence / 2))
+
+
+def _quantiles(drawn: Array, low: float, high: float) -> tuple[float, float]:
+    # Of B draws the k-th smallest stands at k / (B + 1): between two draws too few would be left outside.
+    found = np.nanquantile(drawn, [low, high], method="weibull")
+    return float(found[0]), float(found[1])

@@ -9,11 +9,15 @@ no study); NaN in y_true or y_score is refused. Multiclass: `classes.py`; time-t
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from midrc_ml.evaluation.weighted import Array, mean, middle_ranks, numbers, ratio, varies, weights_of
+from midrc_ml.evaluation.ranks import RankSums, from_ranks, zero_or_one
+from midrc_ml.evaluation.thresholded import sensitivity as sensitivity
+from midrc_ml.evaluation.thresholded import specificity as specificity
+from midrc_ml.evaluation.weighted import mean, middle_ranks, numbers, ratio, varies, weights_of
 
-LOWER_IS_BETTER_ENDINGS = ("_loss", "_error", "mae", "mae_sd")
+LOWER_IS_BETTER_ENDINGS = ("_loss", "_error", "mae", "mae_sd", "diagnosis_rate")
+NEITHER = ("calibration_slope", "calibration_intercept", "_difference", "called_rate", "brier_uncertainty")
 Metric = Any  # a function (y_true, y_score, *, sample_weight) -> float or (draw,)
 
 
@@ -28,49 +32,32 @@ def lower_is_better(name: str) -> bool:
     return name == "loss" or name.endswith(LOWER_IS_BETTER_ENDINGS)
 
 
-@over_draws
-def auroc(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
+def is_better_low(name: str) -> bool | None:
+    """As `lower_is_better`; None for what is best at a value between, or says nothing of good and bad."""
+    return None if name.endswith(NEITHER) else lower_is_better(name)
+
+
+@from_ranks
+def auroc(ranks: RankSums) -> Any:
     """Area under the ROC curve: how often a positive scores above a negative, ties counting half."""
-    positive, negative = _by_score(y_true, y_score, sample_weight)
-    below = np.cumsum(negative, axis=-1) - negative
-    wins = (positive * (below + 0.5 * negative)).sum(axis=-1)
-    return ratio(wins, positive.sum(axis=-1) * negative.sum(axis=-1))
+    wins = ranks.sum_by_group(ranks.positive * (ranks.negative_below + 0.5 * ranks.negative))
+    return ratio(wins, ranks.group_positive * ranks.group_negative.astype(np.float64))
 
 
-@over_draws
-def auprc(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
+@from_ranks
+def auprc(ranks: RankSums) -> Any:
     """Average precision: precision at each threshold, weighted by the recall that it adds."""
-    positive, negative = _by_score(y_true, y_score, sample_weight)
-    positive, negative = positive[..., ::-1], negative[..., ::-1]
-    found = np.cumsum(positive, axis=-1)
-    called = found + np.cumsum(negative, axis=-1)
-    precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
-    return ratio((positive * precision).sum(axis=-1), found[..., -1] if found.shape[-1] else found.sum(axis=-1))
+    found = ranks.all_positive - ranks.positive_below
+    called = found + ranks.all_negative - ranks.negative_below
+    precision = np.divide(found, called, out=np.zeros(found.shape), where=called > 0)
+    return ratio(ranks.sum_by_group(ranks.positive * precision), ranks.group_positive)
 
 
 @over_draws
 def brier_loss(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
     """Mean squared difference between the predicted probability and what happened."""
-    truth, score = _binary(y_true, y_score)
+    truth, score = zero_or_one(y_true, y_score)
     return mean((score - truth) ** 2, sample_weight)
-
-
-@over_draws
-def sensitivity(
-    y_true: ArrayLike, y_score: ArrayLike, *, threshold: float, sample_weight: ArrayLike | None = None
-) -> Any:
-    """Share of the positives with a score of at least `threshold`."""
-    positive, score = _binary(y_true, y_score)
-    return _share_of(positive, score >= threshold, threshold, sample_weight)
-
-
-@over_draws
-def specificity(
-    y_true: ArrayLike, y_score: ArrayLike, *, threshold: float, sample_weight: ArrayLike | None = None
-) -> Any:
-    """Share of the negatives with a score below `threshold`."""
-    positive, score = _binary(y_true, y_score)
-    return _share_of(1 - positive, score < threshold, threshold, sample_weight)
 
 
 @over_draws
@@ -129,40 +116,3 @@ def qwk(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | Non
     squares = (weight * (truth**2 + score**2)).sum(axis=-1) * weight.sum(axis=-1)
     by_chance = squares - 2 * (weight * truth).sum(axis=-1) * (weight * score).sum(axis=-1)
     return 1 - ratio(seen, varies(truth, weight) * by_chance)
-
-
-def youden_threshold(y_true: ArrayLike, y_score: ArrayLike) -> float:
-    """The score at which sensitivity + specificity is highest (a positive scores at least as much); NaN for one class.
-
-    Source: Youden, Cancer 1950;3:32. Among equal thresholds the highest is taken.
-    """
-    candidates = np.unique(np.asarray(y_score, dtype=np.float64))[::-1]
-    sums = [sensitivity(y_true, y_score, threshold=t) + specificity(y_true, y_score, threshold=t) for t in candidates]
-    return float(candidates[int(np.argmax(sums))]) if len(sums) and not np.isnan(sums).any() else float("nan")
-
-
-def _binary(y_true: ArrayLike, y_score: ArrayLike) -> tuple[Array, Array]:
-    truth, score = numbers(y_true, y_score)
-    if not np.isin(truth, (0, 1)).all():
-        raise ValueError("y_true must be 0 or 1 for this metric")
-    return truth, score
-
-
-def _share_of(members: Array, called: NDArray[np.bool_], threshold: float, sample_weight: ArrayLike | None) -> Any:
-    """Share of `members` (1 or 0 a study) that are `called`; NaN where there is no threshold."""
-    weight = weights_of(members, sample_weight)
-    return ratio(
-        (weight * (members * called)).sum(axis=-1), (weight * members).sum(axis=-1) * (not np.isnan(threshold))
-    )
-
-
-def _by_score(y_true: ArrayLike, y_score: ArrayLike, sample_weight: ArrayLike | None) -> tuple[Array, Array]:
-    """Weight of the positives and of the negatives at each distinct score, lowest score first."""
-    truth, score = _binary(y_true, y_score)
-    weight = weights_of(truth, sample_weight)
-    if not len(truth):
-        return weight[..., :0], weight[..., :0]
-    order = np.argsort(score, kind="stable")
-    truth, score, weight = truth[order], score[order], weight[..., order]
-    starts = np.flatnonzero(np.r_[True, score[1:] != score[:-1]])
-    return np.add.reduceat(weight * truth, starts, axis=-1), np.add.reduceat(weight * (1 - truth), starts, axis=-1)

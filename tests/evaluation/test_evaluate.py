@@ -12,9 +12,10 @@ from hydra.utils import instantiate
 from sklearn.metrics import mean_absolute_error, roc_auc_score
 
 from midrc_ml.errors import InputError
-from midrc_ml.evaluation import metrics
-from midrc_ml.evaluation.evaluate import Evaluation, Fairness, Results, evaluate_predictions
-from midrc_ml.evaluation.metrics import auroc, brier_loss, mae, mae_sd, sensitivity, specificity, youden_threshold
+from midrc_ml.evaluation.evaluate import Results, evaluate_predictions
+from midrc_ml.evaluation.metrics import auroc, brier_loss, mae, mae_sd, sensitivity, specificity
+from midrc_ml.evaluation.settings import Evaluation, Fairness
+from midrc_ml.evaluation.thresholds import youden_threshold
 
 BINARY = {"auroc": auroc, "brier_loss": brier_loss, "sensitivity": sensitivity, "specificity": specificity}
 ROW = ["part", "metric", "value", "low", "high", "n", "n_positive", "method", "reason"]
@@ -64,7 +65,7 @@ def test_overall_rows_have_exactly_the_fields_of_the_contract() -> None:
     results = evaluated(predictions())
     assert all(sorted(row) == sorted(ROW) for row in results.metrics)
     assert [(row["part"], row["metric"]) for row in results.metrics] == [
-        *[(part, name) for part in ("validation", "test") for name in BINARY],
+        *[(part, name) for part in ("validation", "test") for name in [*BINARY, "auroc_delong"]],
         ("validation", "threshold"),
     ]
 
@@ -224,18 +225,27 @@ def test_regression_has_no_threshold_and_no_positives() -> None:
     assert {row["n_positive"] for row in [*results.metrics, *results.groups]} == {None}
 
 
-def test_metrics_made_from_a_config_score_all_draws_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    share_of, calls = metrics._share_of, []
-    monkeypatch.setattr(metrics, "_share_of", lambda *arguments: calls.append(1) or share_of(*arguments))
+def test_metrics_made_from_a_config_are_scored_as_the_functions_are() -> None:
     settings = {"kind": "binary", "evaluation": Evaluation(num_draws=100, threshold=0.5), "fairness": Fairness()}
     from_config = instantiate(
         {name: {"_target_": f"midrc_ml.evaluation.metrics.{name}", "_partial_": True} for name in BINARY}
     )
     by_function = evaluate_predictions(predictions(), BINARY, **settings)
-    num_calls = len(calls)
-    assert num_calls < 100  # fewer than draws: none of the metrics, parts and groups asks for one call a draw
     assert evaluate_predictions(predictions(), from_config, **settings) == by_function
-    assert len(calls) == 2 * num_calls
+
+
+def test_draws_are_scored_all_at_once_and_no_metric_is_called_for_each() -> None:
+    calls = []
+
+    def counted(y_true: np.ndarray, y_score: np.ndarray, *, sample_weight: np.ndarray | None = None) -> object:
+        calls.append(1)
+        return mae(y_true, y_score, sample_weight=sample_weight)
+
+    counted.over_draws = True
+    evaluate_predictions(
+        predictions(), {"counted": counted}, kind="binary", evaluation=QUICK, fairness=Fairness(columns=["sex"])
+    )
+    assert len(calls) == 2 * 3 * 2  # parts; everyone, women and men; as they are, and all draws at once
 
 
 def test_the_training_part_is_not_scored() -> None:
@@ -257,7 +267,9 @@ def test_results_are_plain_numbers_that_json_knows() -> None:
         ({"confidence": 1.0}, "below 1"),
         ({"confidence": 0.4}, "at least 0.5"),
         ({"seed": -1}, "evaluation.seed is -1; it must be at least 0"),
-        ({"threshold": "best"}, "evaluation.threshold is 'best'; it must be youden or a number"),
+        ({"threshold": "best"}, "evaluation.threshold is 'best'; it must be youden, a number, {sensitivity: 0.9}"),
+        ({"interval": "bootstrap"}, "evaluation.interval is 'bootstrap'; it must be one of percentile, bca"),
+        ({"recalibration": "beta"}, "evaluation.recalibration is 'beta'; it must be one of none, temperature, platt"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_what_is_allowed(settings: dict, words: str) -> None:
@@ -271,8 +283,13 @@ def test_a_negative_group_size_is_refused() -> None:
 
 
 def test_an_unknown_group_column_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"fairness.columns has gender; columns are site, sex, age_band"):
-        Fairness(columns=["sex", "gender"])
+    with pytest.raises(InputError, match=r"has gender; columns of the predictions are patient_id, case_id"):
+        evaluated(predictions(), ["sex", "gender"])
+
+
+def test_any_column_of_the_predictions_makes_groups() -> None:
+    table = predictions().assign(smoker=np.resize(["yes", "no"], 200))
+    assert group_row(evaluated(table, ["smoker"]), "yes")["n"] == 50
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,12 @@ from sklearn.metrics import cohen_kappa_score, log_loss, roc_auc_score
 
 from midrc_ml.config import shipped_folder
 from midrc_ml.errors import InputError
-from midrc_ml.evaluation import intervals
-from midrc_ml.evaluation.evaluate import Evaluation, Fairness, Results, evaluate_predictions
-from midrc_ml.evaluation.intervals import PatientDraws
+from midrc_ml.evaluation import scorers
+from midrc_ml.evaluation.draws import PatientDraws
+from midrc_ml.evaluation.evaluate import Results, evaluate_predictions
+from midrc_ml.evaluation.intervals import percentile_interval
 from midrc_ml.evaluation.metrics import auroc
+from midrc_ml.evaluation.settings import Evaluation, Fairness
 from midrc_ml.evaluation.survival import concordance_index
 from midrc_ml.predictions import checked_predictions
 
@@ -138,14 +140,16 @@ def test_the_interval_of_a_concordance_is_that_of_patients_drawn_with_all_their_
             again = test.loc[test.index.repeat(weight)]
             drawn.append(concordance_index(again[["event", "time"]], again["y_score"]))
     row = row_of(whole("time_to_event"), "concordance_index")
-    assert (row["low"], row["high"]) == pytest.approx(tuple(np.percentile(drawn, [2.5, 97.5])), abs=1e-12)
+    few = test.loc[test["event"] == 1, "patient_id"].nunique()
+    expected = percentile_interval(np.array(drawn), 0.95, num_patients=few)
+    assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 @every_kind
 def test_neither_the_order_of_rows_nor_the_size_of_chunks_changes_anything_at_all(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intervals, "_CHUNK_CELLS", 1)  # one draw at a time
+    monkeypatch.setattr(scorers, "_CELLS_AT_ONCE", 1)  # one draw at a time
     turned = predictions(kind).sample(frac=1, random_state=1)
     assert evaluated(kind, turned, columns=[]).metrics == whole(kind).metrics
 

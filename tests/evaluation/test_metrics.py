@@ -20,8 +20,8 @@ from midrc_ml.evaluation.metrics import (
     sensitivity,
     spearman,
     specificity,
-    youden_threshold,
 )
+from midrc_ml.evaluation.thresholds import youden_threshold
 
 
 def at_half(metric: Callable) -> Callable:

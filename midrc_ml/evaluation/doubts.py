@@ -1,0 +1,33 @@
+"""Results that are possible, but rarely what was meant."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from midrc_ml.predictions import class_names
+
+_CHANCE = {
+    **dict.fromkeys(("auroc", "auroc_macro", "concordance_index", "prediction_probability"), 0.5),
+    **dict.fromkeys(("qwk", "spearman", "balanced_accuracy_adjusted"), 0.0),
+}
+
+
+def doubts(metrics: Sequence[Mapping[str, Any]], predictions: pd.DataFrame) -> list[str]:
+    """What a person should be asked about the test part, in sentences: a wrong sign, or scores that are all the same.
+
+    metrics: rows of `metrics.json`. A wrong sign = a metric whose whole interval is worse than chance.
+    """
+    found = []
+    test = predictions[predictions["part"] == "test"]
+    names = [f"y_score_{name}" for name in class_names(test)] or ["y_score"]
+    if len(test) > 1 and (test[names].nunique() <= 1).all():
+        found.append(f"all {len(test)} test studies have the same score: is it the right column?")
+    for row in metrics:
+        chance = _CHANCE.get(str(row["metric"]))
+        if row["part"] == "test" and chance is not None and row["high"] is not None and row["high"] < chance:
+            found.append(
+                f"{row['metric']} is {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}], all of it worse than "
+                f"chance ({chance:g}): is the sign right, and is y_true what it says, or were columns swapped?"
+            )
+    return found

@@ -1,0 +1,187 @@
+"""Gaps between groups: to the reference, to the best group, of the worst group, and MIDRC-MELODY's differences.
+
+All of them are of the same draws, so that a gap is paired. Definitions of EOD and AAOD: Hardt et al., NeurIPS 2016;
+Bellamy et al., IBM J Res Dev 2019;63:4, as in MIDRC-MELODY (`equal_opportunity_difference`: of sensitivity;
+`average_absolute_odds_difference`: the mean of the absolute differences of sensitivity and of 1 - specificity).
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midrc_ml.evaluation.groups import GroupColumn
+from midrc_ml.evaluation.intervals import (
+    Interval,
+    distance_interval,
+    extreme_interval,
+    percentile_interval,
+    two_sided_p_value,
+)
+from midrc_ml.evaluation.multiplicity import holm
+from midrc_ml.evaluation.weighted import Array
+
+Row = dict[str, Any]
+EOD, AAOD = "equal_opportunity_difference", "average_absolute_odds_difference"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One metric of the groups of one column. values: (group,); drawn: (draw, group); NaN = not estimable.
+
+    lower_is_better: None = neither is, as of a calibration slope; no group is then the best or the worst.
+    """
+
+    values: Array
+    drawn: Array
+    lower_is_better: bool | None
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A column and what its gaps are made of. num_patients: (group,), that an estimate of the group rests on."""
+
+    column: GroupColumn
+    num_patients: NDArray[np.int64]
+    confidence: float
+
+    def gaps_of(self, metric: str, scored: Scored) -> Iterator[Row]:
+        known = np.flatnonzero(self.column.valid & ~np.isnan(scored.values))
+        reference = self.column.reference
+        for group in known:
+            if reference is not None and group != reference and reference in known:
+                yield self._difference("gap_to_reference", metric, scored, int(group), reference)
+        if len(known) < 2 or scored.lower_is_better is None:
+            return
+        good = -scored.values if scored.lower_is_better else scored.values
+        best, worst = (int(known[place(good[known])]) for place in (np.argmax, np.argmin))
+        smaller = np.min if not scored.lower_is_better else np.max
+        few = int(self.num_patients[known].min())
+        for group in known:
+            others = known[known != group]
+            # To be nearest the best is to have the least favourable of the differences to all others.
+            differences = scored.values[group] - scored.values[others]
+            drawn = scored.drawn[:, [group]] - scored.drawn[:, others]
+            if group != best:
+                found = extreme_interval(differences, drawn, self.confidence, num_patients=few, extreme=smaller)
+                found = _not_beyond_the_best(found, scored.lower_is_better)
+                yield self._row("gap_to_best", metric, int(group), best, float(smaller(differences)), found)
+        found = extreme_interval(
+            scored.values[known], scored.drawn[:, known], self.confidence, num_patients=few, extreme=smaller
+        )
+        yield self._row("worst_group", metric, worst, None, float(scored.values[worst]), found)
+        first, second = (known[places] for places in np.triu_indices(len(known), 1))
+        found = distance_interval(
+            scored.values[first] - scored.values[second],
+            scored.drawn[:, first] - scored.drawn[:, second],
+            self.confidence,
+            num_patients=few,
+        )
+        yield self._row(
+            "largest_gap", metric, worst, best, float(abs(scored.values[best] - scored.values[worst])), found
+        )
+
+    def odds(self, sensitivity: Scored, specificity: Scored) -> Iterator[Row]:
+        reference = self.column.reference
+        if reference is None:
+            return
+        for group in np.flatnonzero(self.column.valid).tolist():
+            if group == reference:
+                continue
+            yield self._difference(EOD, "sensitivity", sensitivity, group, reference)
+            true, false = (
+                (scored.values[group] - scored.values[reference], scored.drawn[:, group] - scored.drawn[:, reference])
+                for scored in (sensitivity, specificity)
+            )
+            # |a| + |b| is the larger of |a + b| and |a - b|.
+            values = np.array([true[0] + false[0], true[0] - false[0]]) / 2
+            drawn = np.stack([true[1] + false[1], true[1] - false[1]], axis=1) / 2
+            few = int(self.num_patients[[group, reference]].min())
+            value = (abs(true[0]) + abs(false[0])) / 2
+            if math.isnan(value):
+                found = Interval(None, None, "a group without positives or without negatives")
+            else:
+                found = distance_interval(values, drawn, self.confidence, num_patients=few)
+            yield self._row(AAOD, "sensitivity and specificity", group, reference, float(value), found)
+
+    def _difference(self, quantity: str, metric: str, scored: Scored, group: int, reference: int) -> Row:
+        value = float(scored.values[group] - scored.values[reference])
+        drawn = scored.drawn[:, group] - scored.drawn[:, reference]
+        few = int(self.num_patients[[group, reference]].min())
+        if math.isnan(value):
+            found = Interval(None, None, f"{metric} of one of the groups is not estimable")
+        else:
+            found = percentile_interval(drawn, self.confidence, num_patients=few)
+        p_value = two_sided_p_value(drawn) if found.low is not None else math.nan
+        return self._row(quantity, metric, group, reference, value, found, p_value)
+
+    def _row(
+        self,
+        quantity: str,
+        metric: str,
+        group: int,
+        reference: int | None,
+        value: float,
+        found: Interval,
+        p_value: float = math.nan,
+    ) -> Row:
+        return {
+            "column": self.column.name,
+            "quantity": quantity,
+            "metric": metric,
+            "group": self.column.values[group],
+            "reference": None if reference is None else self.column.values[reference],
+            "value": None if math.isnan(value) else value,
+            "low": found.low,
+            "high": found.high,
+            "p_value": None if math.isnan(p_value) else p_value,
+            "p_holm": None,
+            "n": int(self.column.sizes[group]),
+            "n_reference": None if reference is None else int(self.column.sizes[reference]),
+            "method": found.method,
+            "reason": found.reason,
+        }
+
+
+def _not_beyond_the_best(found: Interval, lower_is_better: bool) -> Interval:
+    """A gap to the best group has one sign: the group itself may be the best, and none is better than that."""
+    if found.low is None or found.high is None:
+        return found
+    low, high = (
+        (max(0.0, found.low), max(0.0, found.high)) if lower_is_better else (min(0.0, found.low), min(0.0, found.high))
+    )
+    return replace(found, low=low, high=high)
+
+
+def gap_rows(
+    column: GroupColumn,
+    scored: Mapping[str, Scored],
+    *,
+    num_patients: NDArray[np.int64],
+    confidence: float,
+    odds: tuple[Scored, Scored] | None = None,
+) -> list[Row]:
+    """The gaps of each metric between the groups of one column. odds: sensitivity and specificity, for EOD and AAOD.
+
+    num_patients: (group,), of the rarer class. Only groups that are reported and large enough have gaps.
+    """
+    judged = _Judged(column, num_patients, confidence)
+    rows = [row for name, one in scored.items() for row in judged.gaps_of(name, one)]
+    return [*rows, *(judged.odds(*odds) if odds is not None else ())]
+
+
+def with_holm(rows: list[Row]) -> list[Row]:
+    """The rows with `p_holm`: of each quantity and metric, over all groups of all columns together."""
+    families: dict[tuple[str, str], list[int]] = {}
+    for place, row in enumerate(rows):
+        if row["p_value"] is not None:
+            families.setdefault((row["quantity"], row["metric"]), []).append(place)
+    result = [dict(row) for row in rows]
+    for places in families.values():
+        adjusted = holm(np.array([rows[place]["p_value"] for place in places]))
+        for place, value in zip(places, adjusted, strict=True):
+            result[place]["p_holm"] = float(value)
+    return result
