@@ -158,8 +158,8 @@ def save_config(config: DictConfig, folder: Path) -> None:
         ) from error
 
 
-def load_config(folder: Path) -> DictConfig:
-    """The config of a run.
+def load_config(folder: Path, *, setting: str = "resume") -> DictConfig:
+    """The config of a run. setting: on the command line, which named the folder.
 
     Raises:
         InputError: the folder is not that of a run.
@@ -173,7 +173,7 @@ def load_config(folder: Path) -> DictConfig:
         raise InputError(f"{path} is no longer a readable config; start a new run") from error
     if not isinstance(loaded, DictConfig) or not set(loaded) >= _RUN_KEYS:
         raise InputError(
-            f"resume={folder} is not the folder of a run: no {CONFIG_FILE} of a run in it; "
+            f"{setting}={folder} is not the folder of a run: no {CONFIG_FILE} of a run in it; "
             f"give the folder that a run printed (logs/<task>/runs/<time>)"
         )
     return loaded

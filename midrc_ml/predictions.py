@@ -18,7 +18,7 @@ from midrc_ml.splits.manifest import PARTS
 ID_COLUMNS = ("patient_id", "case_id", "study_id", "part", "label")
 COLUMNS = (*ID_COLUMNS, "y_true", "y_score", *GROUP_COLUMNS)
 TIME_COLUMNS = ("time", "event")
-_OF_CLASS = "y_score_"
+SCORE_OF_CLASS = "y_score_"
 _SUM_WITHIN = 1e-3  # of 1: probabilities may have been stored in few digits
 
 
@@ -33,7 +33,7 @@ def predictions_table(
     made = studies[list(ID_COLUMNS)].assign(y_true=studies["label"].astype("float64"))
     y_score = np.asarray(y_score)
     if kind == "multiclass":
-        made[[f"{_OF_CLASS}{name}" for name in classes]] = y_score
+        made[[f"{SCORE_OF_CLASS}{name}" for name in classes]] = y_score
     else:
         made["y_score"] = y_score
     if kind == "time_to_event":
@@ -43,7 +43,7 @@ def predictions_table(
 
 def class_names(table: pd.DataFrame) -> list[str]:
     """The classes that the table has scores of; none where it has one score a study."""
-    return [name.removeprefix(_OF_CLASS) for name in table.columns if name.startswith(_OF_CLASS)]
+    return [name.removeprefix(SCORE_OF_CLASS) for name in table.columns if name.startswith(SCORE_OF_CLASS)]
 
 
 def truth_and_score(
@@ -72,7 +72,7 @@ def truth_and_score(
     if kind == "binary" and not np.isin(y_true, (0, 1)).all():
         raise InputError(f"{where}: {(~np.isin(y_true, (0, 1))).sum()} of {len(table)} y_true are neither 0 nor 1")
     if kind == "multiclass":
-        return y_true, table[[f"{_OF_CLASS}{name}" for name in (classes or named)]].to_numpy(dtype=float)
+        return y_true, table[[f"{SCORE_OF_CLASS}{name}" for name in (classes or named)]].to_numpy(dtype=float)
     return y_true, table["y_score"].to_numpy(dtype=float)
 
 
@@ -83,7 +83,7 @@ def checked_predictions(table: pd.DataFrame, *, where: str = "predictions") -> p
         InputError: a missing column, columns of two forms, a study twice, a number that is not finite, probabilities
             that are none, a class that has no score, a time before the study, or an event that is not the truth.
     """
-    named = [f"{_OF_CLASS}{name}" for name in class_names(table)]
+    named = [f"{SCORE_OF_CLASS}{name}" for name in class_names(table)]
     timed = any(name in table.columns for name in TIME_COLUMNS)
     if named and ("y_score" in table.columns or timed):
         also = ", ".join(name for name in ("y_score", *TIME_COLUMNS) if name in table.columns)

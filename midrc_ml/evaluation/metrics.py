@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from midrc_ml.evaluation.ranks import RankSums, from_ranks, zero_or_one
+from midrc_ml.evaluation.sums import from_sums
 from midrc_ml.evaluation.thresholded import sensitivity as sensitivity
 from midrc_ml.evaluation.thresholded import specificity as specificity
-from midrc_ml.evaluation.weighted import mean, middle_ranks, numbers, ratio, varies, weights_of
+from midrc_ml.evaluation.weighted import Array, middle_ranks, numbers, ratio, varies, weights_of
 
 LOWER_IS_BETTER_ENDINGS = ("_loss", "_error", "mae", "mae_sd", "diagnosis_rate")
 NEITHER = ("calibration_slope", "calibration_intercept", "_difference", "called_rate", "brier_uncertainty")
@@ -53,18 +54,28 @@ def auprc(ranks: RankSums) -> Any:
     return ratio(ranks.sum_by_group(ranks.positive * precision), ranks.group_positive)
 
 
-@over_draws
-def brier_loss(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
-    """Mean squared difference between the predicted probability and what happened."""
+def squared_difference(y_true: ArrayLike, y_score: ArrayLike) -> Array:
+    """The squared difference of probability and outcome, and 1: (study, 2)."""
     truth, score = zero_or_one(y_true, y_score)
-    return mean((score - truth) ** 2, sample_weight)
+    return np.stack([(score - truth) ** 2, np.ones(len(truth))], axis=1)
 
 
-@over_draws
-def mae(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
-    """Mean absolute difference, in the label's unit."""
+@from_sums(squared_difference)
+def brier_loss(sums: Array) -> Any:
+    """Mean squared difference between the predicted probability and what happened."""
+    return ratio(sums[..., 0], sums[..., 1])
+
+
+def absolute_difference(y_true: ArrayLike, y_score: ArrayLike) -> Array:
+    """The absolute difference of label and score, and 1: (study, 2)."""
     truth, score = numbers(y_true, y_score)
-    return mean(np.abs(score - truth), sample_weight)
+    return np.stack([np.abs(score - truth), np.ones(len(truth))], axis=1)
+
+
+@from_sums(absolute_difference)
+def mae(sums: Array) -> Any:
+    """Mean absolute difference, in the label's unit."""
+    return ratio(sums[..., 0], sums[..., 1])
 
 
 @over_draws

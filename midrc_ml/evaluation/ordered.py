@@ -45,7 +45,7 @@ def pearson(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike |
         )
         both_vary = varies(studies.truth, weight) & varies(studies.score, weight)
         spread = np.sqrt((weight * label**2).sum(axis=1)) * np.sqrt((weight * score**2).sum(axis=1))
-        return np.asarray(ratio((weight * label * score).sum(axis=1), both_vary * spread))
+        return np.clip(ratio((weight * label * score).sum(axis=1), both_vary * spread), -1, 1)
 
     return studies.of_draws(sample_weight, value)
 

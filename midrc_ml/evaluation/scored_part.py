@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from midrc_ml.evaluation.delong import auroc_interval, clustered_delong, why_no_interval
 from midrc_ml.evaluation.draws import PatientDraws
 from midrc_ml.evaluation.gaps import Scored, gap_rows
 from midrc_ml.evaluation.groups import GroupColumn, group_columns
@@ -210,18 +211,18 @@ class ScoredPart:
         return Interval(float(low), float(high), method="Wilson")
 
     def _delong_row(self) -> Row:
-        from midrc_ml.evaluation.delong import auroc_interval, clustered_delong
-
         value = float(self._values[0]["auroc"][0])
         if math.isnan(value):
             found = Interval(None, None, self._asked.why_not("auroc", self._metrics["auroc"], self._truth))
+            return self._named_row("auroc_delong", value, found, self._truth)
+        _, covariance = clustered_delong(self._y_true, self._y_score[None], self._draws.patient)
+        variance = float(covariance[0, 0])
+        reason = why_no_interval(value, variance)
+        if reason:
+            found = Interval(None, None, reason)
         else:
-            _, covariance = clustered_delong(self._y_true, self._y_score[None], self._draws.patient)
-            low, high = auroc_interval(value, float(covariance[0, 0]), self._evaluation.confidence)
-            name = "DeLong" if self._draws.one_study_each else "DeLong, patients as clusters (Obuchowski)"
-            found = Interval(low, high, method=name)
-            if math.isnan(low):
-                found = Interval(None, None, "the variance is 0: the scores separate the classes")
+            method = "DeLong" if self._draws.one_study_each else "DeLong, patients as clusters (Obuchowski)"
+            found = Interval(*auroc_interval(value, variance, self._evaluation.confidence), method=method)
         return self._named_row("auroc_delong", value, found, self._truth)
 
     def _too_many(self, column: GroupColumn) -> list[Row]:

@@ -30,7 +30,8 @@ class Report:
     """Everything that a report says.
 
     primary: the metric of the headline and of the group figure. studies: those analysed, with part, label, and
-    `time` of a time_to_event task.
+    `time` of a time_to_event task; None = those of the predictions. flow: None where there was no cohort. history,
+    monitor: of training, empty where there was none. notes: what else a reader has to know.
     """
 
     task_name: str
@@ -43,13 +44,14 @@ class Report:
     metrics: Sequence[Row]
     groups: Sequence[Row]
     predictions: pd.DataFrame
-    studies: pd.DataFrame
-    flow: Mapping[str, Any]
-    audit: Sequence[Mapping[str, Any]]
-    history: Sequence[Mapping[str, Any]]
-    monitor: str
     min_group_size: int
     facts: Mapping[str, object]
+    studies: pd.DataFrame | None = None
+    flow: Mapping[str, Any] | None = None
+    audit: Sequence[Mapping[str, Any]] = ()
+    history: Sequence[Mapping[str, Any]] = ()
+    monitor: str = ""
+    notes: Sequence[str] = ()
 
     def write(self, folder: Path) -> list[Path]:
         """Write the figures, `report.html` and `report.md`; the paths written."""
@@ -57,8 +59,10 @@ class Report:
         test_rows = [row for row in self.metrics if row["part"] == "test"]
         overall = next(row for row in test_rows if row["metric"] == self.primary)
         group_rows = [row for row in self.groups if row["part"] == "test" and row["metric"] == self.primary]
-        figures.flow_diagram(self.flow, place / "flow.png")
-        figures.learning_curves(self.history, self.monitor, place / "learning.png")
+        if self.flow is not None:
+            figures.flow_diagram(self.flow, place / "flow.png")
+        if self.history:
+            figures.learning_curves(self.history, self.monitor, place / "learning.png")
         detail = self._draw_performance(interval_text(overall), place)
         if group_rows:
             figures.group_figure(group_rows, overall, place / "groups.png")
@@ -80,7 +84,8 @@ class Report:
         return written
 
     def _part_facts(self, part: object) -> dict[str, object]:
-        rows = self.studies[self.studies["part"] == part]
+        studies = self.predictions if self.studies is None else self.studies
+        rows = studies[studies["part"] == part]
         label, positive = rows["label"], int((rows["label"] == 1).sum())
         if self.kind == "binary":
             said = f"{positive} positive"
@@ -123,9 +128,10 @@ class Report:
         marked = " (synthetic)" if self.synthetic else ""
         steps = [
             {**step, "reasons": "; ".join(f"{entry['n']} {entry['reason']}" for entry in step["excluded"]) or "-"}
-            for step in self.flow["steps"]
+            for step in (self.flow or {}).get("steps", ())
             if "not_applicable" not in step
         ]
+        studies = self.predictions if self.studies is None else self.studies
         methods = sorted({row["method"] for row in test_rows if row["method"]})
         return {
             "title": f"{self.task_name} on the {self.origin}",
@@ -140,8 +146,8 @@ class Report:
             "method": "; ".join(methods),
             "audit": self.audit,
             "steps": steps,
-            "notes": self.flow["notes"],
-            "parts": [self._part_facts(part) for part in PARTS],
+            "notes": [*self.notes, *(self.flow or {}).get("notes", ())],
+            "parts": [self._part_facts(part) for part in PARTS if (studies["part"] == part).any()],
             "min_group_size": self.min_group_size,
             "facts": self.facts,
         }

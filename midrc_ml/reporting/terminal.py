@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Protocol
 
 from midrc_ml.cohorts.flow import CohortFlow
 from midrc_ml.cohorts.reader import Tables
@@ -9,6 +10,18 @@ from midrc_ml.evaluation.evaluate import Results
 from midrc_ml.splits.manifest import PARTS, Manifest
 
 log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """What the studies come from: a cohort, or a predictions file."""
+
+    @property
+    def origin(self) -> str:
+        """Its name, in words."""
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether no real patient stands behind it."""
 
 
 def say_who_is_in(tables: Tables, manifest: Manifest, flow: CohortFlow) -> None:
@@ -25,12 +38,12 @@ def say_who_is_in(tables: Tables, manifest: Manifest, flow: CohortFlow) -> None:
     )
 
 
-def say_results(results: Results, output_dir: Path, tables: Tables, command: str | None) -> None:
+def say_results(results: Results, output_dir: Path, source: Source, command: str | None) -> None:
     """The metrics of the test part and where the rest is. command: that opens the tracking store, if there is one."""
     from midrc_ml.reporting.report import interval_text
 
     log.info("")
-    log.info("Test part of the %s%s:", tables.origin, " (no real patient)" if tables.synthetic else "")
+    log.info("Test part of the %s%s:", source.origin, " (no real patient)" if source.synthetic else "")
     for row in results.of_part("test"):
         log.info("  %s", interval_text(row))
     log.info("Report: %s", output_dir / "report.html")

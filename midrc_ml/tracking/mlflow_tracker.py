@@ -75,8 +75,9 @@ class MlflowTracking:
             if "failed" in begun[0].data.tags:
                 self._client.delete_tag(self.run_id, "failed")
         else:
-            own = {"run_key": run_key, "split_sha256": facts.split_sha256}
-            tags = {"mlflow.runName": facts.name, "mlflow.source.name": "midrc_ml.train", **own, **facts.tags}
+            own = {"run_key": run_key, "split_sha256": facts.split_sha256, "verb": facts.verb}
+            source = {"mlflow.runName": facts.name, "mlflow.source.name": f"midrc_ml.{facts.verb}"}
+            tags = {**source, **own, **facts.tags}
             self.run_id = self._client.create_run(experiment_id, tags=tags).info.run_id
         params = [Param(_legal(name), str(value)[:_PARAM_LENGTH]) for name, value in facts.params.items()]
         self._client.log_batch(self.run_id, params=params)  # again is no harm: they are the same
@@ -115,10 +116,10 @@ class MlflowTracking:
         self,
         metrics: Sequence[Mapping[str, Any]],
         artifacts: Sequence[Path],
-        network: object,
-        shapes: Sequence[Sequence[int]],
+        network: object | None = None,
+        shapes: Sequence[Sequence[int]] = (),
     ) -> None:
-        """Log final metrics with their bounds, files and the model, and close the run.
+        """Log final metrics with their bounds, files and, where there is one, the network, and close the run.
 
         What cannot be estimated is a tag, not a NaN: MLflow sorts NaN above every number.
         """
@@ -140,7 +141,7 @@ class MlflowTracking:
         self._client.log_batch(self.run_id, metrics=new, tags=tags)
         for path in artifacts:
             self._client.log_artifact(self.run_id, str(path), "figures" if path.suffix == ".png" else None)
-        if self.log_model and "model" not in known.tags:
+        if network is not None and self.log_model and "model" not in known.tags:
             self._save_model(network, shapes)
             self._client.set_tag(self.run_id, "model", "stored")
         self._client.set_terminated(self.run_id, "FINISHED")

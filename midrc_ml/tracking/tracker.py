@@ -10,7 +10,7 @@ from typing import Any, Protocol
 class RunFacts:
     """What describes a run. Aggregates only: no identifier, path or pixel of a patient.
 
-    inputs: {part: number of studies}.
+    inputs: {part: number of studies}. split_sha256: of the manifest that the studies stand in. verb: that was run.
     """
 
     experiment: str
@@ -19,6 +19,7 @@ class RunFacts:
     tags: Mapping[str, str]
     inputs: Mapping[str, int]
     split_sha256: str
+    verb: str = "train"
 
 
 class RunTracker(Protocol):
@@ -36,10 +37,13 @@ class RunTracker(Protocol):
         self,
         metrics: Sequence[Mapping[str, Any]],
         artifacts: Sequence[Path],
-        network: object,
-        shapes: Sequence[Sequence[int]],
+        network: object | None = None,
+        shapes: Sequence[Sequence[int]] = (),
     ) -> None:
-        """Log final metrics, files and the model, and close the run. shapes: of the inputs of one study."""
+        """Log final metrics, files and the model, and close the run.
+
+        network: None = nothing was trained. shapes: of its inputs of one study.
+        """
 
     def fail(self, reason: str) -> None:
         """Close the run as failed."""
@@ -63,8 +67,8 @@ class NoTracking:
         self,
         metrics: Sequence[Mapping[str, Any]],
         artifacts: Sequence[Path],
-        network: object,
-        shapes: Sequence[Sequence[int]],
+        network: object | None = None,
+        shapes: Sequence[Sequence[int]] = (),
     ) -> None:
         """Nothing."""
 

@@ -1,22 +1,30 @@
 """Metrics of several classes: by hand, at their edges, and against scikit-learn."""
 
+import functools
 import math
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
+from statsmodels.stats.inter_rater import cohens_kappa
 
+from midrc_ml.errors import InputError
 from midrc_ml.evaluation.classes import (
     accuracy,
     auprc_macro,
     auroc_macro,
     balanced_accuracy,
+    class_sensitivity,
+    confusion_cells,
     confusion_matrix,
     f1_macro,
+    kappa,
     log_loss,
+    mcc_multiclass,
 )
 from midrc_ml.evaluation.metrics import auprc, auroc, lower_is_better
+from midrc_ml.evaluation.thresholded import mcc
 
 MACRO = {
     "auroc_macro": auroc_macro,
@@ -24,7 +32,14 @@ MACRO = {
     "balanced_accuracy": balanced_accuracy,
     "f1_macro": f1_macro,
 }
-ALL = {**MACRO, "log_loss": log_loss, "accuracy": accuracy}
+CORRELATIONS = {"kappa": kappa, "mcc_multiclass": mcc_multiclass}
+ALL = {
+    **MACRO,
+    **CORRELATIONS,
+    "log_loss": log_loss,
+    "accuracy": accuracy,
+    "class_sensitivity": functools.partial(class_sensitivity, position=1),
+}
 
 every_metric = pytest.mark.parametrize("metric", ALL.values(), ids=ALL)
 macro_metric = pytest.mark.parametrize("metric", MACRO.values(), ids=MACRO)
@@ -59,6 +74,26 @@ def test_balanced_accuracy_by_hand() -> None:
 def test_f1_macro_by_hand() -> None:
     # Class 0: one right, two called, one true; class 1: none right; class 2: one right, one called, two true.
     assert f1_macro(TRUTH, SCORE) == pytest.approx((2 / 3 + 0 + 2 / 3) / 3)
+
+
+def test_kappa_by_hand() -> None:
+    # Two of four right; by chance, of the true 1 1 2 and the called 2 1 1: (2 + 1 + 2) / 16.
+    assert kappa(TRUTH, SCORE) == pytest.approx((2 / 4 - 5 / 16) / (1 - 5 / 16))
+
+
+def test_mcc_multiclass_by_hand() -> None:
+    # Four times two right, less 1 * 2 + 1 * 1 + 2 * 1; squares of the called 4 + 1 + 1 and of the true 1 + 1 + 4.
+    assert mcc_multiclass(TRUTH, SCORE) == pytest.approx((4 * 2 - 5) / math.sqrt((16 - 6) * (16 - 6)))
+
+
+def test_class_sensitivity_by_hand() -> None:
+    assert [class_sensitivity(TRUTH, SCORE, position=position) for position in range(3)] == [1, 0, 0.5]
+
+
+def test_a_cell_is_the_true_class_and_the_called_one() -> None:
+    # Of true 0, 1, 2, 2 and called 0, 0, 2, 1, with three classes in a row.
+    assert confusion_cells(TRUTH, SCORE).argmax(axis=1).tolist() == [0, 3, 8, 7]
+    assert confusion_cells(TRUTH, SCORE).sum(axis=1).tolist() == [1, 1, 1, 1]
 
 
 def test_log_loss_by_hand() -> None:
@@ -113,6 +148,27 @@ def test_what_is_no_mean_over_classes_can_be_estimated_of_one_class(metric: Call
     assert metric([2, 2], SCORE[2:]) == pytest.approx({accuracy: 0.5, log_loss: -math.log(0.7 * 0.2) / 2}[metric])
 
 
+def test_of_one_class_there_is_no_agreement_beyond_chance() -> None:
+    for metric in CORRELATIONS.values():
+        assert math.isnan(metric([2, 2], SCORE[2:]))
+        assert math.isnan(metric([2, 2], SCORE[[2, 2]]))
+        weight = [[0.1, 0.2, 0.3, 0], [1, 1, 1, 1]]
+        assert np.isnan(metric([1, 1, 1, 2], SCORE, sample_weight=weight)).tolist() == [True, False]
+    always_0 = np.array([[0.6, 0.2, 0.2]] * 4)
+    assert kappa(TRUTH, always_0) == 0
+    assert math.isnan(mcc_multiclass(TRUTH, always_0))
+
+
+def test_of_a_class_that_no_study_has_there_is_no_sensitivity() -> None:
+    assert math.isnan(class_sensitivity([0, 0, 1, 1], SCORE, position=2))
+
+
+@pytest.mark.parametrize("wrong", [-1, 3, 0.5])
+def test_a_position_without_a_class_is_refused(wrong: float) -> None:
+    with pytest.raises(InputError, match=f"position is {wrong}; it must be that of a class: from 0 to 2"):
+        class_sensitivity(TRUTH, SCORE, position=wrong)
+
+
 @every_metric
 def test_no_studies_give_nan(metric: Callable) -> None:
     assert math.isnan(metric(np.zeros(0), np.zeros((0, 3))))
@@ -151,6 +207,30 @@ def test_the_order_of_studies_does_not_matter(metric: Callable) -> None:
     assert metric(truth[order], score[order]) == pytest.approx(metric(truth, score), abs=1e-12)
 
 
+@pytest.mark.parametrize("metric", [accuracy, balanced_accuracy, f1_macro, kappa, mcc_multiclass, log_loss])
+def test_the_order_of_studies_does_not_matter_to_the_last_bit(metric: Callable) -> None:
+    truth, score = table_with_ties(1)
+    rng = np.random.default_rng(2)
+    order, weights = rng.permutation(len(truth)), rng.integers(0, 4, (3, len(truth)))
+    assert metric(truth[order], score[order]) == metric(truth, score)
+    found = metric(truth[order], score[order], sample_weight=weights[:, order])
+    np.testing.assert_array_equal(found, metric(truth, score, sample_weight=weights))
+
+
+@pytest.mark.parametrize("metric", [accuracy, balanced_accuracy, f1_macro, kappa, mcc_multiclass])
+def test_a_metric_is_the_function_of_the_confusion_matrix_that_it_says(metric: Callable) -> None:
+    truth, score = table_with_ties(6)
+    assert metric.of_sums(confusion_matrix(truth, score).ravel()) == metric(truth, score)
+    assert metric.features is confusion_cells
+    assert hasattr(metric, "total_of_sums") == (metric is accuracy)
+
+
+def test_of_two_classes_mcc_is_that_of_a_decision() -> None:
+    truth, score = table_with_ties(7, num_classes=2)
+    score[:, 1] += 1e-9  # as at a threshold: of equal ones the second is called
+    assert mcc_multiclass(truth, score) == pytest.approx(mcc(truth, score[:, 1], threshold=0.5), abs=1e-12)
+
+
 @every_metric
 def test_whole_weights_equal_repeated_rows(metric: Callable) -> None:
     truth, score = table_with_ties(3)
@@ -180,7 +260,7 @@ def test_only_the_loss_is_better_low() -> None:
 
 
 def oracles(truth: np.ndarray, score: np.ndarray, weight: np.ndarray | None) -> dict[str, float]:
-    """The same six numbers by scikit-learn."""
+    """The same numbers by scikit-learn."""
     given = {"sample_weight": weight}
     members = np.eye(score.shape[1])[truth]
     called = score.argmax(axis=1)
@@ -191,6 +271,9 @@ def oracles(truth: np.ndarray, score: np.ndarray, weight: np.ndarray | None) -> 
         "accuracy": sklearn_metrics.accuracy_score(truth, called, **given),
         "balanced_accuracy": sklearn_metrics.balanced_accuracy_score(truth, called, **given),
         "f1_macro": sklearn_metrics.f1_score(truth, called, average="macro", **given),
+        "kappa": sklearn_metrics.cohen_kappa_score(truth, called, **given),
+        "mcc_multiclass": sklearn_metrics.matthews_corrcoef(truth, called, **given),
+        "class_sensitivity": sklearn_metrics.recall_score(truth, called, labels=[1], average="macro", **given),
     }
 
 
@@ -215,3 +298,9 @@ def test_the_confusion_matrix_equals_scikit_learns() -> None:
     truth, score = table_with_ties(8)
     expected = sklearn_metrics.confusion_matrix(truth, score.argmax(axis=1), labels=range(4))
     assert confusion_matrix(truth, score).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kappa_equals_that_of_statsmodels(seed: int) -> None:
+    truth, score = table_with_ties(seed)
+    assert kappa(truth, score) == pytest.approx(cohens_kappa(confusion_matrix(truth, score)).kappa, abs=1e-12)

@@ -1,13 +1,36 @@
-"""Concordance and Kaplan-Meier: by hand, at their edges, against published counts and a double loop."""
+"""Time until an event: by hand, at its edges, against published counts, double loops and other programs."""
 
+import functools
+import json
 import math
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+from statsmodels.duration.survfunc import SurvfuncRight
 
-from midrc_ml.evaluation import survival
+from midrc_ml.evaluation import distinct
 from midrc_ml.evaluation.metrics import auroc, lower_is_better
-from midrc_ml.evaluation.survival import concordance_index, kaplan_meier, num_at_risk, risk_thirds
+from midrc_ml.evaluation.survival import (
+    auroc_at_horizon,
+    concordance_index,
+    concordance_index_ipcw,
+    ipcw_brier_loss,
+    kaplan_meier,
+    num_at_risk,
+    risk_thirds,
+)
+
+ALL = {
+    "concordance_index": concordance_index,
+    "concordance_index_ipcw": functools.partial(concordance_index_ipcw, horizon_days=6),
+    "auroc_at_horizon": functools.partial(auroc_at_horizon, horizon_days=6),
+    "ipcw_brier_loss": functools.partial(ipcw_brier_loss, horizon_days=6),
+}
+every_metric = pytest.mark.parametrize("metric", ALL.values(), ids=ALL)
+
+STORED = json.loads((Path(__file__).parents[1] / "oracles" / "survival.json").read_text(encoding="utf-8"))
 
 # Remission of 11 patients with maintained chemotherapy (Miller, Survival Analysis, 1981, the data `aml` of R), a
 # marker and weights as in the tests of R's package survival (tests/concordance.R), where pairs were counted by hand:
@@ -92,15 +115,16 @@ def test_without_an_event_or_without_a_later_study_there_is_no_concordance() -> 
     assert math.isnan(concordance_index(truth_of([1], [1]), [1]))
 
 
+@every_metric
 @pytest.mark.parametrize("where", ["event", "time", "score"])
-def test_nan_is_refused(where: str) -> None:
+def test_nan_is_refused(metric: Callable, where: str) -> None:
     truth, score = followed(0)
     if where == "score":
         score[3] = np.nan
     else:
         truth[3, ("event", "time").index(where)] = np.nan
     with pytest.raises(ValueError, match="must not hold NaN"):
-        concordance_index(truth, score)
+        metric(truth, score)
 
 
 @pytest.mark.parametrize("wrong", [np.ones(4), np.ones((4, 3)), np.ones((3, 2))])
@@ -123,35 +147,45 @@ def test_concordance_equals_a_double_loop_over_all_pairs(seed: int) -> None:
     assert concordance_index(truth, score) == pytest.approx(by_double_loop(truth, score), abs=1e-12)
 
 
-@pytest.mark.parametrize("cells", [1, 150, 10_000])
-def test_how_many_pairs_are_held_at_once_changes_nothing(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@every_metric
+@pytest.mark.parametrize("cells", [1, 150])
+def test_how_many_draws_are_held_at_once_changes_nothing(
+    metric: Callable, cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     truth, score = followed(1)
-    whole = concordance_index(truth, score)
-    monkeypatch.setattr(survival, "_BLOCK_CELLS", cells)
-    assert concordance_index(truth, score) == whole
+    weights = np.random.default_rng(2).integers(0, 3, (5, len(truth)))
+    whole = metric(truth, score, sample_weight=weights)
+    monkeypatch.setattr(distinct, "_CELLS_AT_ONCE", cells)
+    np.testing.assert_array_equal(metric(truth, score, sample_weight=weights), whole)
 
 
-def test_the_order_of_studies_does_not_matter() -> None:
+@every_metric
+def test_the_order_of_studies_does_not_matter_to_the_last_bit(metric: Callable) -> None:
     truth, score = followed(2)
-    order = np.random.default_rng(2).permutation(len(truth))
-    assert concordance_index(truth[order], score[order]) == concordance_index(truth, score)
+    rng = np.random.default_rng(2)
+    order, weights = rng.permutation(len(truth)), rng.integers(0, 4, (3, len(truth)))
+    assert metric(truth[order], score[order]) == metric(truth, score)
+    found = metric(truth[order], score[order], sample_weight=weights[:, order])
+    np.testing.assert_array_equal(found, metric(truth, score, sample_weight=weights))
 
 
-def test_whole_weights_equal_repeated_rows() -> None:
+@every_metric
+def test_whole_weights_equal_repeated_rows(metric: Callable) -> None:
     truth, score = followed(3)
     weight = np.random.default_rng(4).integers(0, 4, len(truth))
-    repeated = by_double_loop(np.repeat(truth, weight, axis=0), np.repeat(score, weight))
-    assert concordance_index(truth, score, sample_weight=weight) == pytest.approx(repeated, abs=1e-12)
+    repeated = metric(np.repeat(truth, weight, axis=0), np.repeat(score, weight))
+    assert metric(truth, score, sample_weight=weight) == pytest.approx(repeated, abs=1e-12)
 
 
-def test_many_draws_in_one_call_equal_one_call_for_each() -> None:
+@every_metric
+def test_many_draws_in_one_call_equal_one_call_for_each(metric: Callable) -> None:
     truth, score = followed(5)
     weights = np.random.default_rng(6).integers(0, 3, (7, len(truth)))
     weights[3] = 0  # a draw without any study
-    together = concordance_index(truth, score, sample_weight=weights)
+    together = metric(truth, score, sample_weight=weights)
     assert together.shape == (7,)
     assert math.isnan(together[3])
-    one_by_one = [concordance_index(truth, score, sample_weight=weight) for weight in weights]
+    one_by_one = [metric(truth, score, sample_weight=weight) for weight in weights]
     np.testing.assert_array_equal(together, one_by_one)
     assert np.ndim(one_by_one[0]) == 0
 
@@ -163,8 +197,19 @@ def test_without_censoring_and_with_two_days_concordance_is_the_auroc() -> None:
     assert concordance_index(truth, score) == pytest.approx(auroc(early, score), abs=1e-12)
 
 
-def test_a_high_concordance_is_the_good_one() -> None:
-    assert not lower_is_better("concordance_index")
+def test_only_the_loss_is_better_low() -> None:
+    assert [name for name in ALL if lower_is_better(name)] == ["ipcw_brier_loss"]
+
+
+# Against scikit-survival and lifelines: `tests/oracles/survival_oracle.py`.
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_concordance_equals_scikit_survivals_and_lifelines(weighted: bool) -> None:
+    truth, risk = truth_of(STORED["event"], STORED["day"]), np.array(STORED["risk"])
+    expected = STORED["values_of_repeated_rows" if weighted else "values"]["concordance_index"]
+    found = concordance_index(truth, risk, sample_weight=STORED["weight"] if weighted else None)
+    assert dict.fromkeys(expected, found) == pytest.approx(expected, abs=1e-12)
 
 
 # Kaplan-Meier.
@@ -182,6 +227,22 @@ def test_kaplan_meier_equals_the_textbooks_curve_of_the_leukaemia_trial() -> Non
     assert days.tolist() == [6, 7, 10, 13, 16, 22, 23]
     # Kleinbaum and Klein, Survival Analysis, 3rd ed. 2012, chapter 2.
     assert np.round(free, 4).tolist() == [0.8571, 0.8067, 0.7529, 0.6902, 0.6275, 0.5378, 0.4482]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kaplan_meier_equals_statsmodels(seed: int) -> None:
+    truth, _ = followed(seed)
+    expected = SurvfuncRight(truth[:, 1], truth[:, 0].astype(int))
+    days, free = kaplan_meier(truth)
+    steps = expected.n_events > 0
+    assert days.tolist() == expected.surv_times[steps].tolist()
+    assert free == pytest.approx(expected.surv_prob[steps], abs=1e-12)
+
+
+def test_kaplan_meier_equals_lifelines() -> None:
+    days, free = kaplan_meier(truth_of(STORED["event"], STORED["day"]))
+    found = np.r_[1, free][np.searchsorted(days, STORED["horizon_days"], side="right")]
+    assert found == pytest.approx(STORED["values"]["free_of_event"], abs=1e-12)
 
 
 def test_without_an_event_the_curve_has_no_step() -> None:

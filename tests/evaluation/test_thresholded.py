@@ -1,4 +1,4 @@
-"""Metrics of a decision: by hand, at their edges, against scikit-learn, and by the sums that they tell they are made of."""
+"""Metrics of a decision: by hand, at their edges, by the sums that they are made of, and against scikit-learn."""
 
 import functools
 import inspect
