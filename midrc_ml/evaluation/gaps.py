@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from midrc_ml.evaluation.groups import GroupColumn
 from midrc_ml.evaluation.intervals import (
+    MAX_UNDEFINED,
     Interval,
     distance_interval,
     extreme_interval,
@@ -54,12 +55,19 @@ class _Judged:
         for group in known:
             if reference is not None and group != reference and reference in known:
                 yield self._difference("gap_to_reference", metric, scored, int(group), reference)
-        if len(known) < 2 or scored.lower_is_better is None:
+        if scored.lower_is_better is not None:
+            undefined = np.isnan(scored.drawn[:, known]).mean(axis=0)
+            yield from self._extremes(metric, scored, known[undefined <= MAX_UNDEFINED])
+
+    def _extremes(self, metric: str, scored: Scored, known: NDArray[np.int64]) -> Iterator[Row]:
+        """Gaps to the best group, the worst, and the largest gap, of the groups that have an interval of their own."""
+        if len(known) < 2:
             return
         good = -scored.values if scored.lower_is_better else scored.values
         best, worst = (int(known[place(good[known])]) for place in (np.argmax, np.argmin))
-        smaller = np.min if not scored.lower_is_better else np.max
+        smaller = np.max if scored.lower_is_better else np.min
         few = int(self.num_patients[known].min())
+        among = f"among {len(known)} of {len(self.column.values)} groups"
         for group in known:
             others = known[known != group]
             # To be nearest the best is to have the least favourable of the differences to all others.
@@ -67,12 +75,12 @@ class _Judged:
             drawn = scored.drawn[:, [group]] - scored.drawn[:, others]
             if group != best:
                 found = extreme_interval(differences, drawn, self.confidence, num_patients=few, extreme=smaller)
-                found = _not_beyond_the_best(found, scored.lower_is_better)
+                found = _among(_not_beyond_the_best(found, bool(scored.lower_is_better)), among)
                 yield self._row("gap_to_best", metric, int(group), best, float(smaller(differences)), found)
         found = extreme_interval(
             scored.values[known], scored.drawn[:, known], self.confidence, num_patients=few, extreme=smaller
         )
-        yield self._row("worst_group", metric, worst, None, float(scored.values[worst]), found)
+        yield self._row("worst_group", metric, worst, None, float(scored.values[worst]), _among(found, among))
         first, second = (known[places] for places in np.triu_indices(len(known), 1))
         found = distance_interval(
             scored.values[first] - scored.values[second],
@@ -80,9 +88,8 @@ class _Judged:
             self.confidence,
             num_patients=few,
         )
-        yield self._row(
-            "largest_gap", metric, worst, best, float(abs(scored.values[best] - scored.values[worst])), found
-        )
+        value = float(abs(scored.values[best] - scored.values[worst]))
+        yield self._row("largest_gap", metric, worst, best, value, _among(found, among))
 
     def odds(self, sensitivity: Scored, specificity: Scored) -> Iterator[Row]:
         reference = self.column.reference
@@ -144,6 +151,10 @@ class _Judged:
             "method": found.method,
             "reason": found.reason,
         }
+
+
+def _among(found: Interval, words: str) -> Interval:
+    return replace(found, method=f"{found.method}, {words}") if found.method else found
 
 
 def _not_beyond_the_best(found: Interval, lower_is_better: bool) -> Interval:

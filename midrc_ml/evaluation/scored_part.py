@@ -156,7 +156,7 @@ class ScoredPart:
                 confidence=self._evaluation.confidence,
                 odds=(odds[0], odds[1]) if odds else None,
             )
-        return rows
+        return [row | {"method": self._described(row["method"])} for row in rows]
 
     def _scored(self, metrics: Mapping[str, Metric]) -> tuple[list[Values], list[Values]]:
         values = values_of_studies(metrics, self._y_true, self._y_score, self._groupings)
@@ -235,9 +235,6 @@ class ScoredPart:
         return [of_column | self._named_row(name, math.nan, nothing, self._truth) for name in self._metrics]
 
     def _named_row(self, name: str, value: float, found: Interval, truth: pd.Series) -> Row:
-        method = found.method
-        if method and "bootstrap" in method:
-            method = f"{method}, {self._evaluation.num_draws} draws"
         return {
             "metric": name,
             "value": None if math.isnan(value) else value,
@@ -245,9 +242,16 @@ class ScoredPart:
             "high": found.high,
             "n": len(truth),
             "n_positive": self._asked.num_positive(truth),
-            "method": f"{method}, {self._evaluation.confidence:.0%}" if method else None,
+            "method": self._described(found.method),
             "reason": found.reason,
         }
+
+    def _described(self, method: str | None) -> str | None:
+        """The method with the number of draws, where it has some, and the confidence."""
+        if method is None:
+            return None
+        draws = f", {self._evaluation.num_draws} draws" if "bootstrap" in method else ""
+        return f"{method}{draws}, {self._evaluation.confidence:.0%}"
 
 
 def _num_distinct(numbers: NDArray[np.int64]) -> int:
