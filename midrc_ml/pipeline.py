@@ -14,7 +14,6 @@ from midrc_ml.cohorts.flow import CohortFlow
 from midrc_ml.cohorts.reader import CohortReader, Tables
 from midrc_ml.datasets.clinical_table import ClinicalTable
 from midrc_ml.errors import InputError
-from midrc_ml.evaluation.decision import Decision
 from midrc_ml.evaluation.evaluate import Results, decide, evaluate_predictions
 from midrc_ml.evaluation.metrics import lower_is_better
 from midrc_ml.evaluation.settings import Evaluation, Fairness
@@ -156,18 +155,11 @@ def train_and_evaluate(
                 seen=tracking.log_epochs,
             )
             ranks.leave()
-            predictions, decision = _decided(_predictions(fitted, studies, task), task, evaluation)
+            of_task: Any = {"kind": task.kind, "classes": task.classes, "evaluation": evaluation}
+            predictions, decision = decide(_predictions(fitted, studies, task), **of_task, strict=False)
             write_environment(output_dir)  # again: torch is in use now, and tells its build and the GPU
             save_predictions(predictions, output_dir / "predictions.parquet")
-            results = evaluate_predictions(
-                predictions,
-                task.metrics,
-                kind=task.kind,
-                classes=task.classes,
-                evaluation=evaluation,
-                fairness=fairness,
-                decision=decision,
-            )
+            results = evaluate_predictions(predictions, task.metrics, **of_task, fairness=fairness, decision=decision)
             results_written = results.save(output_dir)
             from midrc_ml.reporting.report import Report  # with matplotlib, which nothing before this needs
 
@@ -294,18 +286,6 @@ def _predictions(fitted: Fitted, studies: pd.DataFrame, task: Task) -> pd.DataFr
         for part, y_score in fitted.scores.items()
     ]
     return pd.concat(tables, ignore_index=True)
-
-
-def _decided(predictions: pd.DataFrame, task: Task, evaluation: Evaluation) -> tuple[pd.DataFrame, Decision]:
-    """As `decide`; a recalibration that cannot be fitted is left out and said: it does not cost a trained model."""
-    try:
-        return decide(predictions, kind=task.kind, classes=task.classes, evaluation=evaluation)
-    except InputError as error:
-        if evaluation.recalibration == "none":
-            raise
-        log.warning("Not recalibrated: %s", error)
-        without = replace(evaluation, recalibration="none")
-        return decide(predictions, kind=task.kind, classes=task.classes, evaluation=without)
 
 
 def with_images(studies: pd.DataFrame, cached: CachedImages, task: Task, flow: CohortFlow) -> pd.DataFrame:

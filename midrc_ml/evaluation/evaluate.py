@@ -7,6 +7,7 @@ no value but a reason; people whose value is not reported are a group of their o
 import functools
 import inspect
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +17,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from midrc_ml.errors import InputError
 from midrc_ml.evaluation.decision import FILE_NAME, Decision
 from midrc_ml.evaluation.gaps import with_holm
 from midrc_ml.evaluation.scored_part import Asked, Row, ScoredPart
 from midrc_ml.evaluation.scorers import Metric
 from midrc_ml.evaluation.settings import Evaluation, Fairness
 from midrc_ml.predictions import checked_predictions, class_names, truth_and_score
+
+log = logging.getLogger(__name__)
 
 EVALUATED_PARTS = ("validation", "test")
 METRICS_FILE, GROUPS_FILE, GAPS_FILE = "metrics.json", "groups.json", "gaps.json"
@@ -97,20 +101,26 @@ def evaluate_predictions(
 
 
 def decide(
-    predictions: pd.DataFrame, *, kind: str, classes: Sequence[str] = (), evaluation: Evaluation
+    predictions: pd.DataFrame, *, kind: str, classes: Sequence[str] = (), evaluation: Evaluation, strict: bool = True
 ) -> tuple[pd.DataFrame, Decision]:
     """What is settled on the validation part: the recalibration, and the threshold of the recalibrated scores.
 
-    Also the predictions with recalibrated scores; where they differ, the model's own are kept as `raw_score`.
+    Also the predictions with recalibrated scores; where they differ, the model's own are kept as `raw_score`. strict:
+    false = a recalibration that cannot be fitted is left out and said, so that it does not cost a trained model.
 
     Raises:
         InputError: predictions that are not of the task's form, or a recalibration that cannot be fitted.
     """
     table = checked_predictions(predictions)
     y_true, y_score = truth_and_score(table, kind=kind, classes=classes)
-    decision = _decision(
-        table, y_true, y_score, kind=kind, rule=evaluation.threshold, recalibration=evaluation.recalibration
-    )
+    asked = functools.partial(_decision, table, y_true, y_score, kind=kind, rule=evaluation.threshold)
+    try:
+        decision = asked(recalibration=evaluation.recalibration)
+    except InputError as error:
+        if strict or evaluation.recalibration == "none":
+            raise
+        log.warning("Not recalibrated: %s", error)
+        decision = asked()
     return with_recalibration(table, decision, classes=classes), decision
 
 

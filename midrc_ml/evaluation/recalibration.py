@@ -2,7 +2,7 @@
 
 `temperature`, `platt` and `isotonic` are for probabilities of a binary task, `temperature` also for those of multiclass
 ones, `linear` for ordinal and regression tasks; `none` leaves scores as they are. All but `isotonic`, which makes
-plateaus, keep the order of the studies. Probabilities nearer to 0 or 1 than 1e-7 count as that.
+plateaus, keep the order of the studies. In a binary task probabilities nearer to 0 or 1 than 1e-7 count as that.
 """
 
 import math
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from midrc_ml.errors import InputError
 from midrc_ml.evaluation.calibration import linear_calibration
 from midrc_ml.evaluation.distinct import DistinctStudies
-from midrc_ml.evaluation.logistic import SMALLEST_PROBABILITY, expit, intercept_and_slope, logit
+from midrc_ml.evaluation.logistic import expit, intercept_and_slope, logit
 from midrc_ml.evaluation.weighted import Array, numbers
 
 METHODS_OF_KIND: Mapping[str, tuple[str, ...]] = {
@@ -36,6 +36,7 @@ _PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "isotonic": ("score", "probability"),
 }
 _SIGN = "check the sign of the scores, or use none"
+_SMALLEST_OF_A_CLASS = float(np.finfo(np.float32).tiny)  # what single precision cannot tell from 0
 _HOTTEST = 1e4  # a temperature at which all classes are as good as equal; its inverse is the coldest
 
 
@@ -214,7 +215,7 @@ def _check_probabilities(score: Array) -> None:
 
 
 def _log_probability(score: Array) -> Array:
-    return np.asarray(np.log(np.maximum(score, SMALLEST_PROBABILITY)))
+    return np.asarray(np.log(np.maximum(score, _SMALLEST_OF_A_CLASS)))
 
 
 def _softmax(logarithm: Array) -> Array:

@@ -51,8 +51,8 @@ class Asked:
             return {name: int((truth == place).sum()) for place, name in enumerate(self.classes)}
         return None
 
-    def why_not(self, name: str, metric: Metric, truth: pd.Series) -> str:
-        """Why a metric has no value for studies with this truth."""
+    def why_not(self, name: str, metric: Metric, truth: pd.Series, refused: str | None) -> str:
+        """Why a metric has no value for studies with this truth. refused: what it said itself."""
         if name in self.withheld:
             return self.withheld[name]
         found, count = self.num_positive(truth), len(truth)
@@ -61,13 +61,13 @@ class Asked:
             if absent:
                 return f"no study of class {', '.join(absent)} among {count}"
         elif self.kind == "time_to_event":
-            return f"no event among {count} studies" if not found else f"no pair to compare among {count} studies"
+            return refused or f"{'no pair to compare' if found else 'no event'} among {count} studies"
         elif truth.nunique() < 2:
             binary = f"one class only: {found} of {count} studies are positive"
             return binary if self.kind == "binary" else f"all {count} studies have the same label"
         if math.isnan(getattr(metric, "keywords", {}).get("threshold", 0.0)):
             return NO_THRESHOLD
-        return f"not defined for these {count} studies"
+        return refused or f"not defined for these {count} studies"
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class ScoredPart:
     def _row(self, name: str, metric: Metric, group: _Group, why: str | None = None) -> Row:
         value = math.nan if why or name not in self._known else float(self._values[group.place][name][group.number])
         if math.isnan(value):
-            found = Interval(None, None, why or self._asked.why_not(name, metric, group.truth))
+            found = Interval(None, None, why or self._why_not(name, metric, group))
         else:
             found = self._interval(name, metric, value, group)
         return self._named_row(name, value, found, group.truth)
@@ -201,6 +201,15 @@ class ScoredPart:
             return bca_interval(drawn, value, left_out, confidence, num_patients=group.few)
         return percentile_interval(drawn, confidence, num_patients=group.few)
 
+    def _why_not(self, name: str, metric: Metric, group: _Group) -> str:
+        refused = None
+        if name in self._known:
+            try:
+                metric(self._y_true[group.members], self._y_score[group.members])
+            except ValueError as error:
+                refused = str(error)
+        return self._asked.why_not(name, metric, group.truth, refused)
+
     def _wilson(self, metric: Metric, value: float, group: _Group) -> Interval:
         """Of a share with one study a patient; also where all draws would give the same."""
         function: Any = getattr(metric, "func", metric)
@@ -213,7 +222,7 @@ class ScoredPart:
     def _delong_row(self) -> Row:
         value = float(self._values[0]["auroc"][0])
         if math.isnan(value):
-            found = Interval(None, None, self._asked.why_not("auroc", self._metrics["auroc"], self._truth))
+            found = Interval(None, None, self._why_not("auroc", self._metrics["auroc"], self._everyone))
             return self._named_row("auroc_delong", value, found, self._truth)
         _, covariance = clustered_delong(self._y_true, self._y_score[None], self._draws.patient)
         variance = float(covariance[0, 0])

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from midrc_ml.errors import InputError
 from midrc_ml.evaluation.draws import PatientDraws
 from midrc_ml.evaluation.ranks import RankedStudies
 from midrc_ml.evaluation.weighted import Array
@@ -75,6 +76,8 @@ class GroupScorers:
             if key not in self._bases:
                 try:
                     self._bases[key] = make()
+                except InputError:  # a wrong setting of the metric, whatever the studies are
+                    raise
                 except ValueError:
                     self._bases[key] = self._refused
                     value = _itself
@@ -218,6 +221,8 @@ def _group_by_group(
         if over_draws:
             try:
                 found = metric(truth, score, sample_weight=weights.astype(np.float64))
+            except InputError:
+                raise
             except ValueError:
                 return np.full(len(weights), math.nan)
             return np.broadcast_to(np.asarray(found, dtype=np.float64), len(weights))

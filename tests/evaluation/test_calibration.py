@@ -139,6 +139,25 @@ def test_draws_far_from_the_sample_are_solved_from_its_solution() -> None:
         assert slope == pytest.approx(model.fit(tol=1e-13).params[1], abs=1e-8)
 
 
+def test_a_draw_whose_slope_turns_from_a_steep_one_is_solved_too() -> None:
+    # All studies together have a slope of about 10; drawn are mostly the two on the wrong side.
+    log_odds = np.r_[np.linspace(-8, -1, 50), -0.3, np.linspace(1, 8, 50), 0.3]
+    truth, score = np.r_[np.zeros(50), 1, np.ones(50), 0], 1 / (1 + np.exp(-log_odds))
+    weight = np.zeros((2, 102))
+    weight[0, [1, 17, 31, 66, 82, 93]] = 1
+    weight[0, [50, 101]] = 25, 19
+    weight[1, [0, 12, 41, 66, 68]] = 1
+    weight[1, [50, 101]] = 3, 9
+    slopes = calibration_slope(truth, score, sample_weight=weight)
+    for row, slope in zip(weight, slopes, strict=True):
+        held = row > 0
+        design = statsmodels.api.add_constant(log_odds[held])
+        model = statsmodels.api.GLM(
+            truth[held], design, family=statsmodels.api.families.Binomial(), freq_weights=row[held]
+        )
+        assert slope == pytest.approx(model.fit(tol=1e-13).params[1], abs=1e-8)
+
+
 def test_classes_that_do_not_overlap_have_no_slope() -> None:
     assert math.isnan(calibration_slope([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.4]))
     assert math.isnan(calibration_slope([0, 0, 1, 1], [0.4, 0.3, 0.2, 0.1]))
@@ -151,6 +170,7 @@ def test_equal_scores_have_an_intercept_and_no_slope() -> None:
     truth = [0, 1, 0, 1, 1]
     for metric in (calibration_slope, linear_calibration_slope, linear_calibration_intercept):
         assert math.isnan(metric(truth, [0.3] * 5))
+        assert math.isnan(metric([0] * 2 + [1] * 7, [0.01] * 9))  # whose mean is 0.01 but for the last digit
     assert calibration_intercept(truth, [0.3] * 5) == pytest.approx(logit(0.6) - logit(0.3))
 
 

@@ -25,11 +25,16 @@ from midrc_ml.predictions import checked_predictions
 
 CLASSES = ["none", "mild", "severe"]
 NAMES = {
-    "multiclass": ["auroc_macro", "auprc_macro", "log_loss", "accuracy", "balanced_accuracy", "f1_macro"],
-    "ordinal": ["qwk", "mae", "mae_sd", "spearman"],
-    "regression": ["mae", "mae_sd", "r2", "spearman"],
+    "multiclass": [
+        "auroc_macro", "auprc_macro", "log_loss", "accuracy", "balanced_accuracy", "f1_macro", "kappa", "mcc",
+    ],
+    "ordinal": [
+        "qwk", "mae", "mae_sd", "spearman", "prediction_probability_concordance", "mean_difference",
+        "accuracy_within_1",
+    ],
+    "regression": ["mae", "mae_sd", "root_mean_squared_error", "mean_difference", "r2", "pearson", "spearman"],
     "time_to_event": ["concordance_index"],
-}
+}  # fmt: skip
 every_kind = pytest.mark.parametrize("kind", NAMES)
 
 

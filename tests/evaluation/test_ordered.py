@@ -94,6 +94,7 @@ def test_a_difference_of_just_the_tolerance_is_within_it_whatever_rounding_makes
 def test_of_equal_labels_there_is_no_order_to_find(metric: Callable) -> None:
     assert math.isnan(metric([3, 3, 3], [1, 2, 3]))
     assert math.isnan(metric([3], [1]))
+    assert math.isnan(metric([0.1, 0.1, 0.1], [1, 2, 4]))  # whose mean is not 0.1, by rounding
     # Also where the weights leave one label of several, whatever rounding makes of their sums.
     assert math.isnan(metric([0.1, 0.1, 0.7], [1, 2, 3], sample_weight=[0.1, 0.2, 0]))
 

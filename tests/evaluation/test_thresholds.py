@@ -61,6 +61,10 @@ def test_of_equally_good_thresholds_the_highest_is_taken() -> None:
     assert youden_threshold([1, 0, 1, 0], [0.9, 0.5, 0.3, 0.1]) == 0.9
 
 
+def test_where_no_score_is_better_than_chance_youden_still_takes_one_that_occurs() -> None:
+    assert youden_threshold([1, 0, 0], [0.1, 0.5, 0.9]) == 0.1  # all are called; at 0.9 and 0.5 it is worse than that
+
+
 def test_a_sensitivity_that_is_just_reached_counts_as_reached() -> None:
     # 9 of 10 positives: the share is the number 0.9 itself.
     truth, score = [1] * 10 + [0], [*np.arange(10, 0, -1) / 10, 0.05]
