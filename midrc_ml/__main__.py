@@ -9,6 +9,7 @@ VERBS = {
     "train": "train one model for one task, evaluate it, and track it",
     "evaluate": "score a file of predictions, from any model and any framework",
     "predict": "apply a finished run to another cohort, or to a folder of DICOM images",
+    "compare": "say whether one model is better than another, on the studies that both were tested on",
     "describe": "say what a cohort holds for a task, without touching a pixel",
     "prepare": "decode a cohort's images into the image cache",
     "download": "fetch images and tables from MIDRC or the Imaging Data Commons",

@@ -8,8 +8,8 @@ import pandas as pd
 from midrc_ml.predictions import class_names
 
 _CHANCE = {
-    **dict.fromkeys(("auroc", "auroc_macro", "concordance_index", "prediction_probability"), 0.5),
-    **dict.fromkeys(("qwk", "spearman", "balanced_accuracy_adjusted"), 0.0),
+    **dict.fromkeys(("auroc", "auroc_macro", "concordance_index", "prediction_probability_concordance"), 0.5),
+    **dict.fromkeys(("qwk", "spearman", "pearson"), 0.0),
 }
 
 

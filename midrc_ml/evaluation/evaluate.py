@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from midrc_ml.errors import InputError
-from midrc_ml.evaluation.decision import FILE_NAME, Decision
+from midrc_ml.evaluation.decision import FILE_NAME, GIVEN, Decision
 from midrc_ml.evaluation.gaps import with_holm
 from midrc_ml.evaluation.scored_part import Asked, Row, ScoredPart
 from midrc_ml.evaluation.scorers import Metric
@@ -41,7 +41,7 @@ class Results:
     decision: Decision | None = None
 
     def save(self, folder: Path) -> list[Path]:
-        """Write the files; a value that cannot be estimated is null. The paths written."""
+        """Write the files; a value that cannot be estimated is null. The paths of those that hold aggregates only."""
         written = []
         for name, rows in ((METRICS_FILE, self.metrics), (GROUPS_FILE, self.groups), (GAPS_FILE, self.gaps)):
             text = json.dumps(rows, indent=1, allow_nan=False)
@@ -49,7 +49,8 @@ class Results:
             written.append(folder / name)
         if self.decision is not None:
             self.decision.save(folder)
-            written.append(folder / FILE_NAME)
+            if self.decision.recalibration.method != "isotonic":  # whose places are scores of single studies
+                written.append(folder / FILE_NAME)
         return written
 
     def of_part(self, part: str) -> list[Row]:
@@ -144,6 +145,7 @@ def _decision(
 
 
 def _threshold_row(decision: Decision) -> Row:
+    is_given = decision.chosen_on == GIVEN
     why = "a setting, not an estimate"
     if math.isnan(decision.threshold):
         why = "no threshold: validation needs both classes"
@@ -155,7 +157,7 @@ def _threshold_row(decision: Decision) -> Row:
         "high": None,
         "n": decision.n,
         "n_positive": decision.n_positive,
-        "method": f"{decision.rule} on {decision.chosen_on}",
+        "method": GIVEN if is_given else f"{decision.rule} on {decision.chosen_on}",
         "reason": why,
     }
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from midrc_ml.evaluation.groups import GroupColumn
-from midrc_ml.evaluation.metrics import lower_is_better
+from midrc_ml.evaluation.metrics import is_better_low
 
 Row = dict[str, Any]
 
@@ -19,7 +19,8 @@ def levelling_rows(columns: Sequence[GroupColumn], differences: Sequence[Row]) -
     """A row for each column and metric of one pair of models: the largest gap under both, who gains and who loses.
 
     differences: of one pair by group, rows with `group`, `metric`, `value`, `value_reference`, `low` and `high`. Only
-    groups that are reported, large enough and have a value under both count; a column of fewer than two has no row.
+    groups that are reported, large enough and have a value under both count; a column of fewer than two has no row, nor
+    has a metric of which neither a high nor a low value is the good one.
     harmed, helped: the groups whose interval of the difference lies wholly on the worse, or the better, side of 0.
     """
     rows = []
@@ -34,13 +35,13 @@ def levelling_rows(columns: Sequence[GroupColumn], differences: Sequence[Row]) -
                 and row["group"]["value"] in valid
                 and row["difference"] is not None
             ]
-            if len(judged) > 1:
+            if len(judged) > 1 and is_better_low(metric) is not None:
                 rows.append(_row(column.name, metric, judged))
     return rows
 
 
 def _row(column: str, metric: str, judged: Sequence[Row]) -> Row:
-    sign = -1.0 if lower_is_better(metric) else 1.0
+    sign = -1.0 if is_better_low(metric) else 1.0
     good = {key: sign * np.array([row[key] for row in judged]) for key in ("value", "value_reference", "difference")}
     before, after = float(np.ptp(good["value_reference"])), float(np.ptp(good["value"]))
     worst, best = int(good["value_reference"].argmin()), int(good["value_reference"].argmax())

@@ -13,7 +13,7 @@ from midrc_ml.evaluation.draws import PatientDraws
 from midrc_ml.evaluation.evaluate import with_threshold
 from midrc_ml.evaluation.groups import GroupColumn
 from midrc_ml.evaluation.intervals import Interval, percentile_interval, two_sided_p_value
-from midrc_ml.evaluation.metrics import lower_is_better
+from midrc_ml.evaluation.metrics import is_better_low
 from midrc_ml.evaluation.scored_part import Asked
 from midrc_ml.evaluation.scorers import Grouping, Metric, values_of_draws, values_of_studies
 from midrc_ml.evaluation.weighted import Array
@@ -206,9 +206,14 @@ class PairedScoring:
         members = self._members[place][number]
         if place and not (self._columns[place - 1].grouping.codes == number).any():
             return f"{members.sum()} studies, fewer than {self._least}"
-        without = next((value for value in scored.model.thresholds if math.isnan(value)), scored.model.thresholds[0])
-        bound = with_threshold(self._metrics[name], without)
-        return self._asked(scored.model.withheld).why_not(name, bound, self._truth[members])
+        seeds = zip(scored.model.scores, scored.model.thresholds, strict=True)
+        y_score, threshold = min(seeds, key=lambda seed: not math.isnan(seed[1]))  # one without a threshold, if any is
+        bound, refused = with_threshold(self._metrics[name], threshold), None
+        try:
+            bound(self._y_true[members], y_score[members])
+        except ValueError as error:
+            refused = str(error)
+        return self._asked(scored.model.withheld).why_not(name, bound, self._truth[members], refused)
 
     def _asked(self, withheld: Mapping[str, str]) -> Asked:
         return Asked(self._kind, self._classes, dict(withheld))
@@ -272,9 +277,10 @@ def _combined(*spreads: float | None) -> float | None:
 
 
 def _favours(name: str, change: float | None, model: str, reference: str) -> str | None:
-    if not change:
+    is_low = is_better_low(name)
+    if not change or is_low is None:
         return None
-    return model if (change < 0) == lower_is_better(name) else reference
+    return model if (change < 0) == is_low else reference
 
 
 def _same_scores(model: ComparedModel, reference: ComparedModel) -> bool:

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from midrc_ml.evaluation.calibration import expected_calibration_error
+from midrc_ml.evaluation.calibration_curve import calibration_error_interval
 from midrc_ml.evaluation.delong import auroc_interval, clustered_delong, why_no_interval
 from midrc_ml.evaluation.draws import PatientDraws
 from midrc_ml.evaluation.gaps import Scored, gap_rows
@@ -190,11 +192,15 @@ class ScoredPart:
         confidence, function = self._evaluation.confidence, getattr(metric, "func", metric)
         if hasattr(function, "total_of_sums") and group.one_each:
             return self._wilson(metric, value, group)
-        if hasattr(function, "interval_of_draws"):
-            truth, score = self._y_true[group.members], self._y_score[group.members]
-            weights = (part[:, group.members] for part in self._draws.weights())
-            found: Interval = function.interval_of_draws(truth, score, weights, confidence)
-            return found
+        if function is expected_calibration_error:
+            return calibration_error_interval(
+                self._y_true[group.members],
+                self._y_score[group.members],
+                (weights.compress(group.members, axis=1) for weights in self._draws.weights()),
+                confidence=confidence,
+                patient=self._draws.patient[group.members],
+                **getattr(metric, "keywords", {}),
+            )
         drawn = self._drawn[group.place][name][:, group.number]
         if self._left_out is not None:
             left_out = self._left_out[group.place][name][:, group.number]

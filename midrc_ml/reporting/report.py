@@ -31,7 +31,8 @@ class Report:
 
     primary: the metric of the headline and of the group figure. studies: those analysed, with part, label, and
     `time` of a time_to_event task; None = those of the predictions. flow: None where there was no cohort. history,
-    monitor: of training, empty where there was none. notes: what else a reader has to know.
+    monitor: of training, empty where there was none. notes: what else a reader has to know. scores_are_ranks: only
+    their order means something, so that no calibration is drawn.
     """
 
     task_name: str
@@ -52,6 +53,7 @@ class Report:
     history: Sequence[Mapping[str, Any]] = ()
     monitor: str = ""
     notes: Sequence[str] = ()
+    scores_are_ranks: bool = False
 
     def write(self, folder: Path) -> list[Path]:
         """Write the figures, `report.html` and `report.md`; the paths written."""
@@ -120,8 +122,9 @@ class Report:
             return _thirds(y_true, y_score)
         if self.kind == "binary":
             figures.roc_curve_figure(y_true, y_score, caption, place / "performance.png")
-        unit = "risk" if self.kind == "binary" else self.unit
-        figures.calibration_figure(y_true, y_score, unit, place / "calibration.png")
+        if not self.scores_are_ranks:
+            unit = "risk" if self.kind == "binary" else self.unit
+            figures.calibration_figure(y_true, y_score, unit, place / "calibration.png")
         return []
 
     def _context(self, test_rows: list[Row], group_rows: list[Row], overall: Row) -> dict[str, Any]:

@@ -44,8 +44,14 @@ def say_results(results: Results, output_dir: Path, source: Source, command: str
 
     log.info("")
     log.info("Test part of the %s%s:", source.origin, " (no real patient)" if source.synthetic else "")
+    without: dict[str, list[str]] = {}
     for row in results.of_part("test"):
-        log.info("  %s", interval_text(row))
+        if row["value"] is None:
+            without.setdefault(str(row["reason"]), []).append(row["metric"])
+        else:
+            log.info("  %s", interval_text(row))
+    for reason, names in without.items():
+        log.info("  not estimable (%s): %s", reason, ", ".join(names))
     log.info("Report: %s", output_dir / "report.html")
     if command:
         log.info("Compare runs: %s", command)
