@@ -19,6 +19,7 @@ from midrc_ml.evaluation.weighted import Array, middle_ranks, numbers, ratio, va
 
 LOWER_IS_BETTER_ENDINGS = ("_loss", "_error", "mae", "mae_sd", "diagnosis_rate")
 NEITHER = ("calibration_slope", "calibration_intercept", "_difference", "called_rate", "brier_uncertainty")
+_SMALLEST = float(np.finfo(np.float64).tiny)
 Metric = Any  # a function (y_true, y_score, *, sample_weight) -> float or (draw,)
 
 
@@ -41,17 +42,21 @@ def is_better_low(name: str) -> bool | None:
 @from_ranks
 def auroc(ranks: RankSums) -> Any:
     """Area under the ROC curve: how often a positive scores above a negative, ties counting half."""
-    wins = ranks.sum_by_group(ranks.positive * (ranks.negative_below + 0.5 * ranks.negative))
-    return ratio(wins, ranks.group_positive * ranks.group_negative.astype(np.float64))
+    negative_before = ranks.all_before - ranks.positive_before
+    negative_ahead = (ranks.all_ahead - ranks.positive_ahead).astype(np.float64)
+    wins = ranks.sum_by_group(ranks.positive * (negative_before + 0.5 * ranks.negative))
+    wins -= ranks.positive_group * negative_ahead
+    return ratio(wins, ranks.positive_group * ranks.negative_group.astype(np.float64))
 
 
 @from_ranks
 def auprc(ranks: RankSums) -> Any:
     """Average precision: precision at each threshold, weighted by the recall that it adds."""
-    found = ranks.all_positive - ranks.positive_below
-    called = found + ranks.all_negative - ranks.negative_below
-    precision = np.divide(found, called, out=np.zeros(found.shape), where=called > 0)
-    return ratio(ranks.sum_by_group(ranks.positive * precision), ranks.group_positive)
+    positives, everyone = ranks.positive_group, ranks.positive_group + ranks.negative_group
+    found = ranks.of_places(positives + ranks.positive_ahead) - ranks.positive_before
+    called = ranks.of_places(everyone + ranks.all_ahead) - ranks.all_before
+    precision = found / np.maximum(called, _SMALLEST)  # where nobody is called nobody is found
+    return ratio(ranks.sum_by_group(ranks.positive * precision), positives)
 
 
 def squared_difference(y_true: ArrayLike, y_score: ArrayLike) -> Array:

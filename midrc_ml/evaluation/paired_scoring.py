@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from midrc_ml.evaluation.calibration import expected_calibration_error
 from midrc_ml.evaluation.draws import PatientDraws
 from midrc_ml.evaluation.evaluate import with_threshold
 from midrc_ml.evaluation.groups import GroupColumn
@@ -33,6 +34,11 @@ class ComparedModel:
     scores: Sequence[Array]
     thresholds: Sequence[float]
     withheld: Mapping[str, str] = field(default_factory=dict)
+
+
+def is_distance(metric: Metric) -> bool:
+    """Whether its draws lie above its value: of the difference of two such the bootstrap tells no interval."""
+    return getattr(metric, "func", metric) is expected_calibration_error
 
 
 @dataclass(frozen=True)
@@ -185,8 +191,7 @@ class PairedScoring:
         return None if math.isnan(value) else value
 
     def _interval(self, name: str, drawn: Array, place: int, number: int) -> Interval:
-        function = getattr(self._metrics[name], "func", self._metrics[name])
-        if hasattr(function, "interval_of_draws"):
+        if is_distance(self._metrics[name]):
             return Interval(
                 None, None, "a distance from 0, whose draws lie above its value: no difference of such is centred"
             )

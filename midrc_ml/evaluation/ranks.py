@@ -20,21 +20,22 @@ from midrc_ml.evaluation.weighted import Array, numbers
 class RankSums:
     """Weights (draw, place), a place being a score that a positive has: group after group, lowest score first.
 
-    They are whole numbers (int32) where the weights are, whose products must be made as float64.
-    positive, negative: with this score. positive_below, negative_below: with a lower score in the same group.
-    all_positive, all_negative: of the group. sum_by_group: (draw, place) -> (draw, group).
+    positive, negative: with this score. all_before, positive_before: of whoever comes before, in this group and in
+    those before it. For each group (draw, group): positive_group and negative_group, its own; all_ahead and
+    positive_ahead, of the groups before it. They are whole numbers (int32) where the weights are, whose products must
+    be made as float64. sum_by_group: (draw, place) -> (draw, group); of_places: (draw, group) -> (draw, place).
     """
 
     positive: Array
     negative: Array
-    positive_below: Array
-    negative_below: Array
-    all_positive: Array
-    all_negative: Array
-    group_of_place: NDArray[np.int64]
-    group_positive: Array
-    group_negative: Array
+    all_before: Array
+    positive_before: Array
+    positive_group: Array
+    negative_group: Array
+    all_ahead: Array
+    positive_ahead: Array
     sum_by_group: Callable[[Array], Array]
+    of_places: Callable[[Array], Array]
 
 
 class RankedStudies:
@@ -82,29 +83,27 @@ class RankedStudies:
         def at(place: NDArray[np.int64]) -> Array:
             return total.take(place, axis=1)
 
-        start, first_positive = at(self._start), at(self._first_positive)
-        positive, negative = at(self._end) - first_positive, first_positive - start
+        before, first_positive = at(self._start), at(self._first_positive)
+        positive = at(self._end) - first_positive
         bounds = at(self._bounds)
-        group_all = np.diff(bounds, axis=1)
-        upto = np.cumsum(positive, axis=1, dtype=positive.dtype)
-        group_positive = self._sum_by_group(positive)
-        before = np.zeros_like(group_positive)
-        np.cumsum(group_positive[:, :-1], axis=1, out=before[:, 1:])
-        positive_below = upto - positive - before.take(self._group, axis=1)
-        below = start - bounds.take(self._group, axis=1)
-        group_negative = group_all - group_positive
+        positive_group = self._sum_by_group(positive)
+        positive_ahead = np.zeros_like(positive_group)
+        np.cumsum(positive_group[:, :-1], axis=1, out=positive_ahead[:, 1:])
         return RankSums(
             positive=positive,
-            negative=negative,
-            positive_below=positive_below,
-            negative_below=below - positive_below,
-            all_positive=group_positive.take(self._group, axis=1),
-            all_negative=group_negative.take(self._group, axis=1),
-            group_of_place=self._group,
-            group_positive=group_positive,
-            group_negative=group_negative,
+            negative=first_positive - before,
+            all_before=before,
+            positive_before=np.cumsum(positive, axis=1, dtype=positive.dtype) - positive,
+            positive_group=positive_group,
+            negative_group=np.diff(bounds, axis=1) - positive_group,
+            all_ahead=bounds[:, :-1],
+            positive_ahead=positive_ahead,
             sum_by_group=self._sum_by_group,
+            of_places=self._of_places,
         )
+
+    def _of_places(self, of_group: Array) -> Array:
+        return of_group.take(self._group, axis=1)
 
     def _sum_by_group(self, values: Array) -> Array:
         result = np.zeros((len(values), self._num_groups), values.dtype)

@@ -214,6 +214,8 @@ def _group_by_group(
     groups = [grouping.rows(group) for group in range(grouping.num_groups)]
 
     def values(times: Times) -> Array:
+        if not groups:
+            return np.zeros((len(times), 0))
         return np.stack([of_group(times.take(unit[rows], axis=1), rows) for rows in groups], axis=1)
 
     def of_group(weights: Times, rows: NDArray[np.int64]) -> Array:
