@@ -72,7 +72,7 @@ def run_composed(
     except InputError as error:
         stop(str(error))
     except HydraException as error:
-        stop(explain_hydra_error(error, arguments))
+        stop(explain_hydra_error(error, arguments, config_name=config_name))
     except OmegaConfBaseException as error:
         stop(f"config: {' '.join(str(error).split())}")
     except OSError as error:

@@ -232,10 +232,10 @@ def _choices_of(group: str) -> list[str]:
     return sorted(path.stem for path in (shipped_folder("configs") / group).glob("*.yaml"))
 
 
-def explain_hydra_error(error: Exception, overrides: Sequence[str]) -> str:
+def explain_hydra_error(error: Exception, overrides: Sequence[str], *, config_name: str = "train") -> str:
     """One sentence for what Hydra refused, with the nearest thing that exists.
 
-    overrides: the command line, to say which setting a misspelt key may have meant.
+    overrides: the command line, to say which setting of `config_name` a misspelt key may have meant.
     """
     from hydra.errors import OverrideParseException
 
@@ -250,7 +250,8 @@ def explain_hydra_error(error: Exception, overrides: Sequence[str]) -> str:
     if key:
         wrong = key.group(1).split("@")[0]
         known = _known_keys(
-            [override for override in overrides if override.lstrip("+~").split("=")[0].split("@")[0] != wrong]
+            [override for override in overrides if override.lstrip("+~").split("=")[0].split("@")[0] != wrong],
+            config_name,
         )
         return f"{wrong}: there is no such setting{_near(wrong, known)}; `task=... --cfg job` lists them all"
     must = re.search(r"You must specify '([^']+)'", text)
@@ -265,7 +266,7 @@ def explain_hydra_error(error: Exception, overrides: Sequence[str]) -> str:
     return _one_line(text)
 
 
-def _known_keys(overrides: Sequence[str]) -> list[str]:
+def _known_keys(overrides: Sequence[str], config_name: str) -> list[str]:
     """Every dotted key, and every group, of the config that the other overrides make."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -274,13 +275,14 @@ def _known_keys(overrides: Sequence[str]) -> list[str]:
     groups = [path.name for path in shipped_folder("configs").iterdir() if path.is_dir()]
     GlobalHydra.instance().clear()
     plain = [override for override in overrides if not override.startswith("-") and "hydra." not in override]
-    if not any(override.startswith("task=") for override in plain):
+    if config_name != "predict" and not any(override.startswith("task=") for override in plain):
         plain.append("task=icu")
     with initialize_config_dir(str(shipped_folder("configs")), version_base="1.3"):
         try:
-            config = compose("train", overrides=plain)
+            config = compose(config_name, overrides=plain)
         except (HydraException, OmegaConfBaseException):
             return groups
+    groups = [group for group in groups if group in config]
     return groups + sorted(name for name in flat(_plain(config)) if not name.endswith(("_target_", "_partial_")))
 
 

@@ -1,7 +1,7 @@
 """Which runs are one model: those whose configurations differ in the seed alone; and what each model is called."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,18 +136,16 @@ def _names(sources: Sequence[Source], groups: Sequence[Sequence[int]]) -> list[s
     """A name for each model: its own, with the settings in which it differs from those of the same name."""
     firsts = [sources[members[0]] for members in groups]
     titles = [source.place.name or source.title for source in firsts]
-    configs = [
-        _flat({key: value for key, value in one.config.items() if key not in NOT_CONFIGURATION}) for one in firsts
-    ]
-    names = []
-    for place, (title, source) in enumerate(zip(titles, firsts, strict=True)):
-        alike = [other for other, name in enumerate(titles) if name == title]
-        words = [title]
-        if len(alike) > 1:
-            words += _settings(configs[place], [configs[other] for other in alike])
-            if len({firsts[other].seed for other in alike}) > 1 and all(len(groups[other]) == 1 for other in alike):
-                words.append(f"seed {source.seed}")
-        names.append(" ".join(words)[:_LENGTH])
+    configs = [{key: value for key, value in one.config.items() if key not in NOT_CONFIGURATION} for one in firsts]
+    names = list(titles)
+    for title in dict.fromkeys(titles):
+        alike = [place for place, name in enumerate(titles) if name == title]
+        told = _most_telling([configs[place] for place in alike]) if len(alike) > 1 else []
+        several_seeds = len({firsts[place].seed for place in alike}) > 1
+        each_one = several_seeds and all(len(groups[place]) == 1 for place in alike)
+        for place in alike:
+            seed = [f"seed {firsts[place].seed}"] if each_one else []
+            names[place] = " ".join([title, *_settings(configs[place], told), *seed])[:_LENGTH]
     count = Counter(names)
     for place, source in enumerate(firsts):
         if count[names[place]] > 1:
@@ -156,35 +154,41 @@ def _names(sources: Sequence[Source], groups: Sequence[Sequence[int]]) -> list[s
     return [f"{name} #{place + 1}" if count[name] > 1 else name for place, name in enumerate(names)]
 
 
-def _settings(config: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The settings in which the configurations differ, as `lr=0.001`; the most telling ones."""
-    every = {key for other in others for key in other}
-    shared = [key for key in every if all(key in other for other in others)]
-    unlike = [key for key in shared if len({repr(other[key]) for other in others}) > 1] or list(every - set(shared))
+def _most_telling(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """The paths of some settings in which the configurations differ."""
     group = {name: place for place, name in enumerate(_FIRST)}
-    unlike.sort(key=lambda key: (group.get(key.partition(".")[0], len(group)), key))
+    return sorted(_unlike(configs), key=lambda path: (group.get(path[0], len(group)), path))[:_DIFFERENCES]
+
+
+def _settings(config: Mapping[str, Any], paths: Sequence[tuple[str, ...]]) -> list[str]:
+    """The settings at these paths, as `lr=0.001`."""
     said = []
-    for key in unlike[:_DIFFERENCES]:
-        value, short = config.get(key), key.rpartition(".")[2]
-        if short == "_target_":
-            short, value = key.split(".")[-2] if "." in key else key, str(value).rpartition(".")[2]
-        if value is not None:
-            said.append(f"{short}={_value_text(value)}".replace(" ", ""))
+    for path in paths:
+        value: Any = config
+        for key in path:
+            value = value.get(key, {})
+        said.append(f"{path[-1]}={_value_text(value)}")
     return said
 
 
+def _unlike(configs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """The paths of the settings in which they differ; of what is made by another function, or of nothing, the whole."""
+    for key in sorted({key for config in configs for key in config}):
+        values = [config.get(key, {}) for config in configs]
+        if all(repr(value) == repr(values[0]) for value in values):
+            continue
+        groups = [value for value in values if isinstance(value, Mapping) and value]
+        if len(groups) == len(values) and len({str(value.get("_target_")) for value in groups}) == 1:
+            yield from ((key, *below) for below in _unlike(groups))
+        else:
+            yield (key,)
+
+
 def _value_text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        made = str(value.get("_target_") or "").rpartition(".")[2]
+        value = made or ([key for key in value if key != "_target_"] or "none")
     if isinstance(value, list):
         more = [f"+{len(value) - _ITEMS}"] if len(value) > _ITEMS else []
         value = ",".join([*map(str, value[:_ITEMS]), *more])
-    return str(value)[:_VALUE_LENGTH]
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            result |= _flat(value, f"{prefix}{key}.")
-        else:
-            result[f"{prefix}{key}"] = value
-    return result
+    return str(value).replace(" ", "")[:_VALUE_LENGTH]

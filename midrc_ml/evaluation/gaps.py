@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from midrc_ml.evaluation.groups import GroupColumn
 from midrc_ml.evaluation.intervals import (
-    MAX_UNDEFINED,
     Interval,
     distance_interval,
     extreme_interval,
     percentile_interval,
     two_sided_p_value,
+    why_no_interval,
 )
 from midrc_ml.evaluation.multiplicity import holm
 from midrc_ml.evaluation.weighted import Array
@@ -56,8 +56,8 @@ class _Judged:
             if reference is not None and group != reference and reference in known:
                 yield self._difference("gap_to_reference", metric, scored, int(group), reference)
         if scored.lower_is_better is not None:
-            undefined = np.isnan(scored.drawn[:, known]).mean(axis=0)
-            yield from self._extremes(metric, scored, known[undefined <= MAX_UNDEFINED])
+            sure = [group for group in known if why_no_interval(scored.drawn[:, group]) is None]
+            yield from self._extremes(metric, scored, np.array(sure, dtype=np.int64))
 
     def _extremes(self, metric: str, scored: Scored, known: NDArray[np.int64]) -> Iterator[Row]:
         """Gaps to the best group, the worst, and the largest gap, of the groups that have an interval of their own."""
@@ -108,8 +108,11 @@ class _Judged:
             drawn = np.stack([true[1] + false[1], true[1] - false[1]], axis=1) / 2
             few = int(self.num_patients[[group, reference]].min())
             value = (abs(true[0]) + abs(false[0])) / 2
+            reason = self._why_not(sensitivity, group, reference) or self._why_not(specificity, group, reference)
             if math.isnan(value):
                 found = Interval(None, None, "a group without positives or without negatives")
+            elif reason:
+                found = Interval(None, None, reason)
             else:
                 found = distance_interval(values, drawn, self.confidence, num_patients=few)
             yield self._row(AAOD, "sensitivity and specificity", group, reference, float(value), found)
@@ -118,12 +121,23 @@ class _Judged:
         value = float(scored.values[group] - scored.values[reference])
         drawn = scored.drawn[:, group] - scored.drawn[:, reference]
         few = int(self.num_patients[[group, reference]].min())
+        reason = self._why_not(scored, group, reference)
         if math.isnan(value):
             found = Interval(None, None, f"{metric} of one of the groups is not estimable")
+        elif reason:
+            found = Interval(None, None, reason)
         else:
             found = percentile_interval(drawn, self.confidence, num_patients=few)
         p_value = two_sided_p_value(drawn) if found.low is not None else math.nan
         return self._row(quantity, metric, group, reference, value, found, p_value)
+
+    def _why_not(self, scored: Scored, *groups: int) -> str | None:
+        """Why there is no interval of these groups' difference: one of them has none, and hides what it is unsure of."""
+        for group in groups:
+            reason = why_no_interval(scored.drawn[:, group])
+            if reason:
+                return f"{self.column.values[group]}: {reason}"
+        return None
 
     def _row(
         self,

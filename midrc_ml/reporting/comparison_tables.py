@@ -49,13 +49,14 @@ class Table:
 
 
 def difference_tables(rows: Sequence[Row], *, in_full: bool) -> list[Table]:
-    """A table for each metric, or of one pair of models one for all of them. in_full: also what a terminal has no room
-    for: standard errors, DeLong's p-value and whom the difference favours.
+    """A table for each metric; of one pair of models one for all of them.
+
+    in_full: also what a terminal has no room for: standard errors, DeLong's p-value and whom the difference favours.
     """
     pairs = {(row["model"], row["reference"]) for row in rows}
     if len(pairs) == 1:
         model, reference = next(iter(pairs))
-        names = [(row["metric"], _sign(row["metric"])) for row in rows]
+        names: list[tuple[str, ...]] = [(row["metric"], _sign(row["metric"])) for row in rows]
         header = ["metric", "better", "value", "reference"]
         return [_difference_table(f"{model} against {reference}", header, names, rows, in_full=in_full)]
     references = {row["reference"] for row in rows}

@@ -119,6 +119,23 @@ def test_a_group_without_positives_has_no_odds_difference_but_the_reason() -> No
     assert asian["reason"] == "sensitivity of one of the groups is not estimable"
 
 
+def test_a_group_whose_draws_are_all_equal_hides_its_error_and_has_no_interval_of_a_gap() -> None:
+    """Nobody of twenty was missed: the sensitivity of 1 is not known exactly, though no draw differs."""
+    drawn = DRAWN.copy()
+    drawn[:, 0] = 1.0
+    scored = Scored(np.array([1.0, 0.8, 0.9]), drawn, False)
+    found = rows(scored)
+    asian, black = of(found, "gap_to_reference")
+    assert asian["value"] == pytest.approx(0.1)
+    assert (asian["low"], asian["high"], asian["p_value"]) == (None, None, None)
+    assert asian["reason"].startswith("Asian: all 400 bootstrap draws give the same value")
+    assert black["low"] is not None
+    (worst,) = of(found, "worst_group")
+    assert worst["method"].endswith("among 2 of 3 groups")
+    odds = gap_rows(column(), {}, num_patients=np.array([20, 30, 40]), confidence=0.95, odds=(scored, scored))
+    assert [row["low"] is None for row in of(odds, AAOD)] == [True, False]
+
+
 def test_holms_family_is_one_quantity_and_metric_over_all_columns() -> None:
     def row(quantity: str, p_value: float | None) -> dict:
         return {"quantity": quantity, "metric": "auroc", "p_value": p_value, "p_holm": None}
