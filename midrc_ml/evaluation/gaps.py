@@ -132,7 +132,7 @@ class _Judged:
         return self._row(quantity, metric, group, reference, value, found, p_value)
 
     def _why_not(self, scored: Scored, *groups: int) -> str | None:
-        """Why there is no interval of these groups' difference: one of them has none, and hides what it is unsure of."""
+        """Why there is no interval of a difference of these groups: one of them hides what it is unsure of."""
         for group in groups:
             reason = why_no_interval(scored.drawn[:, group])
             if reason:
