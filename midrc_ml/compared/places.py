@@ -166,7 +166,8 @@ class Finder:
 
     def _note(self, word: str, passed_over: int) -> None:
         if passed_over:
-            self.notes.append(f"{word}: {passed_over} runs are not finished, or have no predictions here; passed over")
+            name = Path(word).name if Path(word).expanduser().exists() else word  # notes go where no path belongs
+            self.notes.append(f"{name}: {passed_over} runs are not finished, or have no predictions here; passed over")
 
 
 def status_of(folder: Path) -> Mapping[str, object]:

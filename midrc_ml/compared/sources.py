@@ -138,10 +138,11 @@ def read_file(place: Place, task: Task, *, log_dir: Path, manifest: Path | None,
     form = PredictionForm(missing="drop", unknown="drop") if intersect else PredictionForm()
     given = read_predictions(place.path, task, form=form, manifest=manifest, setting="compare")
     table = given.table
+    shown = _shown(place.path, log_dir)
     split = given.manifest.rows if given.split is None else given.split.rows
     return Source(
         place=place,
-        shown=_shown(place.path, log_dir),
+        shown=shown,
         title=place.path.name.partition(".")[0],
         table=table,
         task={"name": task.name, "version": task.version, "kind": task.kind},
@@ -157,7 +158,7 @@ def read_file(place: Place, task: Task, *, log_dir: Path, manifest: Path | None,
         origin=given.origin if given.split is not None else None,
         synthetic=given.synthetic,
         withheld={},
-        notes=[f"{place.asked}: {note}" for note in given.notes],
+        notes=[f"{shown}: {note}" for note in given.notes],
     )
 
 

@@ -115,11 +115,11 @@ def _intersected(
         of_source = first["patient_id"].isin(known["patient_id"]).to_numpy() | common.isin(known["study_id"])
         if of_source.any():
             notes.append(
-                f"{source.place.asked} was trained or tuned on patients of {of_source.sum()} of these studies; left out"
+                f"{source.shown} was trained or tuned on patients of {of_source.sum()} of these studies; left out"
             )
         seen |= of_source
     if silent:
-        notes.append(f"on whom it was trained is not known of {', '.join(source.place.asked for source in silent)}")
+        notes.append(f"on whom it was trained is not known of {', '.join(source.shown for source in silent)}")
     if seen.all():
         raise InputError(
             f"of the {len(common)} studies that are in all, each is of a patient whom one of the models was trained or "

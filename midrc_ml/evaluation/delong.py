@@ -165,7 +165,8 @@ def _placements(y_true: ArrayLike, y_scores: ArrayLike) -> _Placements:
     shape = np.shape(np.asarray(y_true))
     if scores.ndim != 2 or shape != scores.shape[1:]:
         raise InputError(
-            f"y_true is {shape} and y_scores {scores.shape}; they must be (study,) and (model, study) of the same studies"
+            f"y_true is {shape} and y_scores {scores.shape}; they must be (study,) and (model, study) of the same "
+            f"studies"
         )
     truth, scores = zero_or_one(y_true, scores)
     is_positive = truth == 1

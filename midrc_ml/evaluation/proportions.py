@@ -25,8 +25,8 @@ def wilson_interval(count: ArrayLike, total: ArrayLike, confidence: float = 0.95
     if wrong.any():
         place = np.argwhere(np.atleast_1d(wrong))[0]
         raise InputError(
-            f"{int(wrong.sum())} counts are below 0 or above their total (the first at {place.tolist()}); a share is of "
-            f"0 to all of them"
+            f"{int(wrong.sum())} counts are below 0 or above their total (the first at {place.tolist()}); a share is "
+            f"of 0 to all of them"
         )
     square = NormalDist().inv_cdf(0.5 + confidence / 2) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):

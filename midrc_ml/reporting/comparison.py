@@ -14,6 +14,7 @@ from midrc_ml.evaluation.comparison import Comparison, Row
 from midrc_ml.evaluation.metrics import is_better_low
 from midrc_ml.reporting.comparison_tables import (
     Table,
+    best_first,
     difference_tables,
     direction,
     group_table,
@@ -30,6 +31,7 @@ JSON_FILE, MARKDOWN_FILE, HTML_FILE = "comparison.json", "comparison.md", "compa
 _ROWS_DRAWN = 60  # of one figure; the tables have all
 _PANELS = 6
 _LEVELLED_SAID = 10
+_TRACKED = 400  # differences in MLflow
 _REASON_LENGTH = 50
 
 
@@ -207,9 +209,17 @@ class ComparisonReport:
         )
 
     def tracked_rows(self) -> list[Row]:
-        """The metrics of the comparison's own run: `difference/auroc/B-vs-A` with its bounds and p-values."""
+        """The metrics of the comparison's own run: `difference/auroc/B-vs-A` with its bounds and p-values.
+
+        Of very many models those of the headline metric.
+        """
         rows: list[Row] = []
-        for row in self.comparison.differences:
+        differences, values = self.comparison.differences, self.comparison.values
+        if len(differences) > _TRACKED:
+            differences, values = (
+                [row for row in some if row["metric"] == self.metrics[0]] for some in (differences, values)
+            )
+        for row in differences:
             name = f"{row['metric']}/{row['model']}-vs-{row['reference']}"
             rows.append({"part": "difference", "metric": name, "value": row["difference"], "low": row["low"],
                          "high": row["high"], "reason": row["reason"]})  # fmt: skip
@@ -217,7 +227,7 @@ class ComparisonReport:
                 if row[key] is not None:
                     rows.append({"part": "difference", "metric": f"{name}/{which}", "value": row[key], "low": None,
                                  "high": None, "reason": None})  # fmt: skip
-        for row in self.comparison.values:
+        for row in values:
             rows.append({"part": self.part, "metric": f"{row['metric']}/{row['model']}", "value": row["value"],
                          "low": row["low"], "high": row["high"], "reason": row["reason"]})  # fmt: skip
         return rows
@@ -229,7 +239,9 @@ class ComparisonReport:
             rows = [row for row in self.comparison.differences if row["metric"] == name]
             if panels and (len(rows) > room or len(panels) == _PANELS):
                 break
-            panels.append(self._panel(rows[:_ROWS_DRAWN], left_out=len(rows) - _ROWS_DRAWN))
+            left_out = max(0, len(rows) - _ROWS_DRAWN)
+            chosen = rows if not left_out else [rows[place] for place in best_first(rows)[:_ROWS_DRAWN]]
+            panels.append(self._panel(chosen, left_out=left_out))
             room -= len(rows)
         forest_plot(panels, folder / "figures" / "forest.png")
         written = [folder / "figures" / "forest.png"]
@@ -238,8 +250,8 @@ class ComparisonReport:
             if row["metric"] == self.metrics[0]:
                 pairs.setdefault(pair_of(row), []).append(row)
         if pairs:
-            chosen = list(pairs.items())[:_PANELS]
-            by_group = [self._panel(rows[:_ROWS_DRAWN], title=f"{self.metrics[0]}: {pair}") for pair, rows in chosen]
+            drawn = list(pairs.items())[:_PANELS]
+            by_group = [self._panel(rows[:_ROWS_DRAWN], title=f"{self.metrics[0]}: {pair}") for pair, rows in drawn]
             forest_plot(by_group, folder / "figures" / "groups.png")
             written.append(folder / "figures" / "groups.png")
         return written
@@ -252,7 +264,7 @@ class ComparisonReport:
         other = f"favours {short(rows[0]['reference'])}" if len(references) == 1 else "favours the second"
         if len(references) > 1:
             model = "favours the first"
-        more = f"; {left_out} more in the table" if left_out > 0 else ""
+        more = f"; the best of {len(rows) + left_out}" if left_out else ""
         against = f", difference from {short(rows[0]['reference'])}" if len(references) == 1 else ""
         sides = {None: ("lower", "higher"), True: (model, other), False: (other, model)}[is_low]
         return ForestPanel(

@@ -14,14 +14,20 @@ _HEX = 12
 
 @dataclass(frozen=True)
 class Table:
-    """lines: the header first, equally long."""
+    """lines: the header first, equally long. best_first: the positions of the rows, if one is better than another."""
 
     title: str
     lines: Sequence[tuple[str, ...]]
+    best_first: Sequence[int] = ()
 
     def as_text(self, *, indent: str = "  ", most: int | None = None) -> str:
-        """Aligned for a terminal: the first column to the left, the others to the right. most: rows that are shown."""
-        shown = self.lines if most is None else self.lines[: most + 1]
+        """Aligned for a terminal, the first column to the left, the others to the right.
+
+        most: rows that are shown; of more the best.
+        """
+        shown = list(self.lines)
+        if most is not None and len(shown) > most + 1:
+            shown = [self.lines[0], *(self.lines[1 + place] for place in self.best_first[:most])]
         widths = [max(len(line[column]) for line in shown) for column in range(len(self.lines[0]))]
         text = []
         for line in shown:
@@ -29,7 +35,13 @@ class Table:
                               for column, (cell, width) in enumerate(zip(line, widths, strict=True)))  # fmt: skip
             text.append((indent + "  ".join([first, *others])).rstrip())
         left_out = len(self.lines) - len(shown)
-        return "\n".join([self.title, *text, *([f"{indent}and {left_out} more"] if left_out else [])])
+        return "\n".join(
+            [
+                self.title,
+                *text,
+                *([f"{indent}these are the best; {left_out} more stand in the report"] if left_out else []),
+            ]
+        )
 
     def as_markdown(self) -> str:
         """For a pull request."""
@@ -82,7 +94,15 @@ def _difference_table(
         cells = (*name, *_change(row), *((p_text(row["p_delong"]),) if has_check else ()))
         errors = tuple(number(row[error]) for error in ("sampling_se", "seed_se", "combined_se"))
         lines.append((*cells, *((*errors, row["favours"] or "-") if in_full else ())))
-    return Table(title, lines)
+    return Table(title, lines, best_first(rows))
+
+
+def best_first(rows: Sequence[Row]) -> list[int]:
+    """The positions of rows of one metric, the best difference first and those without one last."""
+    sign = 1 if is_better_low(rows[0]["metric"]) else -1
+    known = [place for place, row in enumerate(rows) if row["difference"] is not None]
+    known.sort(key=lambda place: sign * rows[place]["difference"])
+    return [*known, *(place for place in range(len(rows)) if rows[place]["difference"] is None)]
 
 
 def value_table(metric: str, rows: Sequence[Row]) -> Table:

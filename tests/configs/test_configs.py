@@ -16,16 +16,16 @@ CONFIGS = shipped_folder("configs")
 CHOICES = [
     f"{group.name}={path.stem}"
     for group in sorted(CONFIGS.iterdir())
-    if group.is_dir() and group.name not in ("hydra", "metrics", "discharge", "breathing_support", "selection")
+    if group.is_dir() and group.name not in ("hydra", "metrics", "discharge", "breathing_support", "selection", "form")
     for path in sorted(group.glob("*.yaml"))
 ]
 TASKS = sorted(path.stem for path in (CONFIGS / "task").glob("*.yaml"))
 
 
-def composed(*overrides: str) -> DictConfig:
+def composed(*overrides: str, name: str = "train") -> DictConfig:
     register()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return compose("train", overrides=list(overrides))
+        return compose(name, overrides=list(overrides))
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -34,6 +34,13 @@ def test_every_choice_composes_and_makes_its_objects(choice: str) -> None:
     made = instantiated(composed(*overrides))
     group = choice.split("=")[0]
     assert (made[group] is None) == (choice in ("clinical=none", "images=none"))
+
+
+@pytest.mark.parametrize("form", sorted(path.stem for path in (CONFIGS / "form").glob("*.yaml")))
+def test_every_form_of_predictions_composes_with_every_kind_of_task(form: str) -> None:
+    for task in ("icu", "mrale", "pneumonia_class", "time_to_icu"):
+        config = composed(f"task={task}", f"form={form}", name="evaluate")
+        assert {"study_id", "patient_id", "y_true", "y_score"} <= set(config.columns)
 
 
 @pytest.mark.parametrize(

@@ -72,9 +72,13 @@ def test_metrics_are_those_of_the_predictions(tracked_run: Path) -> None:
     assert all(row["low"] <= row["value"] <= row["high"] for row in test_rows if row["metric"] == "auroc")
 
 
-def test_groups_are_by_sex_and_age_band(tracked_run: Path) -> None:
-    groups = json.loads((tracked_run / "groups.json").read_text())
-    assert {row["group"]["column"] for row in groups} == {"sex", "age_band"}
+def test_groups_are_by_all_group_columns_and_gaps_stand_beside_them(tracked_run: Path) -> None:
+    groups, gaps = (json.loads((tracked_run / f"{name}.json").read_text()) for name in ("groups", "gaps"))
+    columns = {"sex", "age_band", "race", "ethnicity", "site", "manufacturer", "view"}
+    assert {row["group"]["column"] for row in groups} == columns
+    assert {row["column"] for row in gaps} <= columns
+    assert {"gap_to_reference", "worst_group", "equal_opportunity_difference"} <= {row["quantity"] for row in gaps}
+    assert json.loads((tracked_run / "decision.json").read_text())["chosen_on"] == "validation"
     small = [row for row in groups if row["n"] < 10]
     assert small
     assert all(row["value"] is None and "fewer than 10" in row["reason"] for row in small)
