@@ -3,13 +3,10 @@
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import DictConfig, OmegaConf
 
 import midrc_ml
 from midrc_ml.audits.leakage import AuditEntry, stop_on_failure
@@ -17,103 +14,32 @@ from midrc_ml.audits.overlap import OverlapRule, overlap_reasons, run_overlap
 from midrc_ml.cohorts.flow import CohortFlow
 from midrc_ml.cohorts.reader import CohortReader, Tables
 from midrc_ml.cohorts.selection import ImageFiles
-from midrc_ml.config import CONFIG_FILE, flat, instantiated
-from midrc_ml.datasets.clinical_table import ClinicalTable
 from midrc_ml.datasets.lean_monai import import_lean
 from midrc_ml.errors import InputError
 from midrc_ml.evaluation.decision import FILE_NAME as DECISION_FILE
 from midrc_ml.evaluation.decision import Decision
+from midrc_ml.evaluation.doubts import doubts
 from midrc_ml.evaluation.evaluate import Results, evaluate_predictions, with_recalibration
-from midrc_ml.evaluation.settings import Evaluation, Fairness
-from midrc_ml.images.build import ImageRecipe
+from midrc_ml.finished_run import FinishedRun
 from midrc_ml.pipeline import clinical_rows, image_cache, with_images
 from midrc_ml.predictions import predictions_table, save_predictions
-from midrc_ml.reporting.run_folder import ENVIRONMENT, RunFolder, write_environment
+from midrc_ml.reporting.run_folder import ENVIRONMENT, RunFolder, source_state, write_environment
+from midrc_ml.reporting.terminal import say_results
 from midrc_ml.splits.manifest import Manifest
 from midrc_ml.tasks.task import Task
 from midrc_ml.tasks.unlabelled import selected_studies
-from midrc_ml.training.apply import TrainedNetwork, check_checkpoints, encoder_of
+from midrc_ml.tracking.tracker import RunFacts, RunTracker
+from midrc_ml.training.apply import TrainedNetwork, encoder_of
 from midrc_ml.training.fit import Inputs
-from midrc_ml.training.settings import Compute, Precision
+from midrc_ml.training.settings import Compute
 
 log = logging.getLogger(__name__)
 
-OF_RUN = ("task", "images", "clinical", "model", "evaluation", "fairness")
-"""The objects of a run's config that are applied with it."""
 PREDICTIONS = "predictions.parquet"
 _TRUTH = ("label", "y_true", "time", "event")
+_AGGREGATES = ("audit.json", "cohort_flow.json", ENVIRONMENT)
 _NOT_KNOWN_STEP = "not known to the run"
 _SHOWN = 10  # names in a sentence
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinishedRun:
-    """A run that came to its end: what its config makes, and what it left.
-
-    batch_size, precision: of its settings. is_ours: the network is made of this package's own parts alone, which need
-    little of MONAI. split: `split.parquet`. decision: None where an older run has none.
-    """
-
-    folder: Path
-    task: Task
-    images: ImageRecipe | None
-    clinical: ClinicalTable | None
-    model: Any
-    evaluation: Evaluation
-    fairness: Fairness
-    batch_size: int
-    precision: Precision
-    is_ours: bool
-    split: pd.DataFrame
-    decision: Decision | None
-
-    @property
-    def checkpoints(self) -> Path:
-        """Their folder."""
-        return self.folder / "checkpoints"
-
-    @classmethod
-    def read(cls, folder: Path, config: DictConfig) -> "FinishedRun":
-        """The run in `folder`. config: its own.
-
-        Raises:
-            InputError: it is not finished, something of it is gone, or its config is of another version.
-        """
-        status = RunFolder(folder)
-        if not status.is_finished:
-            raise InputError(
-                f"run={folder} is not finished (status: {status.status.get('state', 'unknown')}); wait for it, or "
-                f"python -m midrc_ml.train resume={folder} goes on with it"
-            )
-        absent = [name for name in (*OF_RUN, "training", "compute") if name not in config]
-        if absent:
-            raise InputError(f"run={folder}: its {CONFIG_FILE} has no {', '.join(absent)}; train again")
-        made = instantiated(OmegaConf.masked_copy(config, list(OF_RUN)))
-        check_checkpoints(folder / "checkpoints", has_table=made["clinical"] is not None)
-        parts = OmegaConf.to_container(config.model)
-        assert isinstance(parts, dict)
-        targets = [value for key, value in flat({str(key): part for key, part in parts.items()}).items()
-                   if key.endswith("_target_")]  # fmt: skip
-        return cls(
-            folder=folder,
-            **made,
-            batch_size=int(config.training.batch_size),
-            precision=config.compute.precision,
-            is_ours=all(str(target).startswith("midrc_ml.models.") for target in targets),
-            split=_split_of(folder),
-            decision=Decision.load(folder) if (folder / DECISION_FILE).is_file() else None,
-        )
-
-
-def _split_of(folder: Path) -> pd.DataFrame:
-    path = folder / "split.parquet"
-    try:
-        return pd.read_parquet(path, columns=["patient_id", "case_id", "study_id", "part"])
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read ({type(error).__name__}), and without it nobody can tell which patients the run "
-            f"was trained on; copy it back, or train again"
-        ) from error
 
 
 def apply_run(
@@ -122,6 +48,8 @@ def apply_run(
     cohort: CohortReader,
     compute: Compute,
     paths: Mapping[str, str],
+    tracking: RunTracker,
+    params: Mapping[str, object],
     is_labelled: bool,
     overlap: OverlapRule,
     keep_unknown_age: bool,
@@ -130,7 +58,8 @@ def apply_run(
     """Score the studies of `cohort` with `run`, write the scores into `output_dir`, and test them where labels are.
 
     is_labelled: a study without a label is left out; else no label is asked for, and the result is None. overlap: what
-    becomes of patients that the run knows (`audits.overlap`). keep_unknown_age: see `selected_studies`.
+    becomes of patients that the run knows (`audits.overlap`). keep_unknown_age: see `selected_studies`. tracking,
+    params: of a test, which is a run of its own in the tracker.
 
     Raises:
         InputError: nothing to score, patients that the run knows, or images that cannot be used.
@@ -179,8 +108,20 @@ def apply_run(
         save_predictions(predictions, output_dir / PREDICTIONS)
         if run.decision is not None:
             run.decision.save(output_dir)
-        results = _evaluated(predictions, run, output_dir) if is_labelled else None
-    _say(results, tables, run.task, output_dir)
+        results = None
+        if is_labelled:
+            results = _evaluated(predictions, run)
+            facts = _run_facts(run, tables, manifest, studies, params)
+            written = [*results.save(output_dir), *(output_dir / name for name in _AGGREGATES)]
+            written += _reported(run, results, predictions, studies, tables, flow, audit, facts, output_dir)
+            tracking.start(facts, log_dir=Path(paths["log_dir"]).resolve(), run_key=folder.status["run_key"])
+            folder.update(tracking_run_id=tracking.run_id)
+            try:
+                tracking.finish(results.metrics, written)
+            except BaseException as error:
+                tracking.fail(type(error).__name__)
+                raise
+    _say(results, tables, run.task, output_dir, tracking.how_to_look() if is_labelled else None)
     return results
 
 
@@ -200,9 +141,9 @@ def scored_table(
     return made if is_labelled else made.assign(**{name: np.nan for name in _TRUTH if name in made})
 
 
-def _evaluated(predictions: pd.DataFrame, run: FinishedRun, output_dir: Path) -> Results:
-    """The test, at the threshold of the run; written into `output_dir`."""
-    results = evaluate_predictions(
+def _evaluated(predictions: pd.DataFrame, run: FinishedRun) -> Results:
+    """The test, at the threshold of the run."""
+    return evaluate_predictions(
         predictions,
         run.task.metrics,
         kind=run.task.kind,
@@ -211,8 +152,67 @@ def _evaluated(predictions: pd.DataFrame, run: FinishedRun, output_dir: Path) ->
         fairness=run.fairness,
         decision=run.decision,
     )
-    results.save(output_dir)
-    return results
+
+
+def _reported(
+    run: FinishedRun,
+    results: Results,
+    predictions: pd.DataFrame,
+    studies: pd.DataFrame,
+    tables: Tables,
+    flow: CohortFlow,
+    audit: AuditEntry,
+    facts: RunFacts,
+    output_dir: Path,
+) -> list[Path]:
+    """Write the report; the paths written."""
+    from midrc_ml.reporting.report import Report  # with matplotlib, which nothing before this needs
+
+    asked = doubts(results.metrics, predictions)
+    for sentence in asked:
+        log.warning("Warning: %s", sentence)
+    return Report(
+        task_name=run.task.name,
+        question=run.task.question,
+        kind=run.task.kind,
+        unit=run.task.unit,
+        origin=tables.origin,
+        synthetic=tables.synthetic,
+        primary=next(iter(run.task.metrics)),
+        metrics=results.metrics,
+        groups=results.groups,
+        predictions=predictions,
+        studies=studies,
+        flow=flow.as_dict(),
+        audit=[audit.as_dict()],
+        notes=asked,
+        min_group_size=run.fairness.min_group_size,
+        facts={**facts.tags, "split SHA-256": facts.split_sha256, "model": facts.name},
+    ).write(output_dir)
+
+
+def _run_facts(
+    run: FinishedRun, tables: Tables, manifest: Manifest, studies: pd.DataFrame, params: Mapping[str, object]
+) -> RunFacts:
+    applied = RunFolder(run.folder).status
+    tags = {
+        "task": run.task.name,
+        "task_version": str(run.task.version),
+        "cohort": tables.origin,
+        "synthetic": str(tables.synthetic).lower(),
+        "cohort_sha256": tables.fingerprint(),
+        **{f"applied_{name}": str(applied[name]) for name in ("run_key", "tracking_run_id") if applied.get(name)},
+        **{key: str(value).lower() for key, value in source_state().items() if value is not None},
+    }
+    return RunFacts(
+        experiment=f"midrc/{run.task.name}",
+        name=f"predict-{run.task.name}-{manifest.sha256[:6]}",
+        params=params,
+        tags=tags,
+        inputs={"test": len(studies)},
+        split_sha256=manifest.sha256,
+        verb="predict",
+    )
 
 
 def _network(run: FinishedRun, compute: Compute, image_shape: tuple[int, ...] | None) -> TrainedNetwork:
@@ -316,16 +316,11 @@ def _say_who_is_in(tables: Tables, studies: pd.DataFrame, run: FinishedRun, flow
         log.info("Note: %s", note)
 
 
-def _say(results: Results | None, tables: Tables, task: Task, output_dir: Path) -> None:
+def _say(results: Results | None, tables: Tables, task: Task, output_dir: Path, command: str | None) -> None:
     path = output_dir / PREDICTIONS
-    log.info("")
     if results is None:
         log.info("Predictions: %s (scores alone: y_true is missing in every row)", path)
         return
-    from midrc_ml.reporting.report import interval_text  # with matplotlib, which nothing before this needs
-
-    log.info("External test on the %s%s:", tables.origin, " (no real patient)" if tables.synthetic else "")
-    for row in results.of_part("test"):
-        log.info("  %s", interval_text(row))
+    say_results(results, output_dir, tables, command)
     log.info("Predictions: %s", path)
-    log.info("Next: python -m midrc_ml.evaluate task=%s predictions=%s", task.name, path)
+    log.info("Other groups or metrics: python -m midrc_ml.evaluate task=%s predictions=%s", task.name, path)

@@ -7,7 +7,7 @@ python -m midrc_ml.predict run=logs/icu/runs/<time> cohort=demo overlap=drop    
 
 The task, the images, the clinical table and the model are those of the run and cannot be changed. Patients that the run
 was trained on, or whose scores chose its epoch, are refused (`overlap`). Writes `predictions.parquet` (all of it part
-`test`), `cohort_flow.json`, `audit.json` and, where labels are known, `metrics.json` and `groups.json` into the folder
+`test`), `cohort_flow.json`, `audit.json` and, where labels are known, the report and its numbers into the folder
 that it prints.
 """
 
@@ -18,15 +18,15 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from midrc_ml.command import run_composed
-from midrc_ml.config import CONFIG_FILE, instantiated, load_config, save_config
+from midrc_ml.config import CONFIG_FILE, instantiated, load_config, save_config, shareable_params
 from midrc_ml.errors import InputError
 from midrc_ml.training.ranks import Ranks
 
-_GIVEN = ("run", "cohort", "dicom", "labels", "overlap", "unknown_age", "paths", "compute", "hydra")
+_GIVEN = ("run", "cohort", "dicom", "labels", "overlap", "unknown_age", "paths", "compute", "tracking", "hydra")
 _NOT_TRAINED = "nothing is trained here"
 _OF_RUN = {
     **dict.fromkeys(("task", "images", "clinical", "model"), "another one would be another model; train one"),
-    **dict.fromkeys(("training", "algorithm", "seed", "experiment", "tracking"), _NOT_TRAINED),
+    **dict.fromkeys(("training", "algorithm", "seed", "experiment"), _NOT_TRAINED),
     **dict.fromkeys(
         ("evaluation", "fairness"), "midrc_ml.evaluate scores the predictions.parquet that is written here with others"
     ),
@@ -108,8 +108,9 @@ def _run(config: DictConfig, output_dir: Path) -> None:
     is_labelled = config.labels == "needed" and not config.dicom
     if is_labelled and config.unknown_age == "keep":
         raise InputError("unknown_age=keep is for labels=none and dicom=...: a test is of those whom the task asks for")
-    from midrc_ml.application import OF_RUN, FinishedRun, apply_run
+    from midrc_ml.application import apply_run
     from midrc_ml.audits.overlap import check_overlap_rule
+    from midrc_ml.finished_run import OF_RUN, FinishedRun
 
     check_overlap_rule(config.overlap)
     folder = run_folder_of(str(config.run))
@@ -123,17 +124,18 @@ def _run(config: DictConfig, output_dir: Path) -> None:
         {
             "run": str(folder),
             "labels": "needed" if is_labelled else "none",
-            **{name: config[name] for name in ("overlap", "unknown_age", "paths", "compute")},
+            **{name: config[name] for name in ("overlap", "unknown_age", "paths", "compute", "tracking")},
             "cohort": cohort,
             **{name: of_run[name] for name in (*OF_RUN, "training") if name in of_run},
         }
     )
     run = FinishedRun.read(folder, of_run)
-    made = instantiated(OmegaConf.masked_copy(used, ["cohort", "compute"]))
+    made = instantiated(OmegaConf.masked_copy(used, ["cohort", "compute", "tracking"]))
     save_config(used, output_dir)
     apply_run(
         run,
         **made,
+        params=shareable_params(OmegaConf.masked_copy(used, ["cohort", "overlap", "labels"])),
         paths={str(name): value for name, value in config.paths.items()},
         is_labelled=is_labelled,
         overlap=config.overlap,

@@ -96,7 +96,9 @@ def _is_meant(source: Source, reference: str) -> bool:
 def _key(source: Source, place: int, each_seed: bool) -> str:
     if each_seed or (source.place.name is None and source.configuration is None):
         return f"source {place}"
-    return f"name {source.place.name}" if source.place.name else f"configuration {source.configuration}"
+    if source.place.name is not None:
+        return f"name {source.place.name}"
+    return f"configuration {source.configuration} on split {source.split_sha256}"
 
 
 def _parted(sources: Sequence[Source], members: list[int], notes: list[str]) -> list[list[int]]:

@@ -142,9 +142,9 @@ class ComparisonReport:
             )
         single = sum(row["num_seeds"] == 1 for row in comparison.values if row["metric"] == self.metrics[0])
         if single:
+            have = "has one run" if single == 1 else "have one run each"
             said.append(
-                f"{single} of {len(self.models)} models have one run each: how much another seed would change them is "
-                f"not known"
+                f"{single} of {len(self.models)} models {have}: how much another seed would change the numbers is not known"
             )
         levelled = [row for row in comparison.levelling if row["levelling_down"] and row["harmed"]]
         said += [

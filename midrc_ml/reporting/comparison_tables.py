@@ -35,13 +35,8 @@ class Table:
                               for column, (cell, width) in enumerate(zip(line, widths, strict=True)))  # fmt: skip
             text.append((indent + "  ".join([first, *others])).rstrip())
         left_out = len(self.lines) - len(shown)
-        return "\n".join(
-            [
-                self.title,
-                *text,
-                *([f"{indent}these are the best; {left_out} more stand in the report"] if left_out else []),
-            ]
-        )
+        more = [f"{indent}these are the best; {left_out} more stand in the report"] if left_out else []
+        return "\n".join([self.title, *text, *more])
 
     def as_markdown(self) -> str:
         """For a pull request."""

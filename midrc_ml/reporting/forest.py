@@ -17,6 +17,7 @@ from midrc_ml.reporting.figures import BLUE, GREY, RED
 
 _DPI = 130
 _LABEL_START, _LABEL_END = 20, 14  # characters
+_ONE_LINE = 54  # characters of what both sides favour
 _ROW, _ABOVE, _BELOW = 0.27, 0.55, 0.6  # inches
 
 
@@ -96,10 +97,13 @@ def _draw(axes: Axes, panel: ForestPanel) -> None:
     axes.annotate(panel.title, (0, 1), (0, 17), fontsize=9.5, fontweight="bold", **in_points)
     axes.annotate(panel.direction, (0, 1), (0, 4), fontsize=8, color=GREY, **in_points)
     axes.annotate(panel.quantity, (1.02, 1), (0, 4), fontsize=8, color=GREY, **in_points)
-    for position, words, align in ((0, f"\N{LEFTWARDS ARROW} {panel.left}", "left"),
-                                   (1, f"{panel.right} \N{RIGHTWARDS ARROW}", "right")):  # fmt: skip
+    lower_line = 12 if len(panel.left) + len(panel.right) > _ONE_LINE else 0
+    for position, words, align, down in (
+        (0, f"\N{LEFTWARDS ARROW} {panel.left}", "left", 21),
+        (1, f"{panel.right} \N{RIGHTWARDS ARROW}", "right", 21 + lower_line),
+    ):
         axes.annotate(
-            words, (position, 0), (0, -21), xycoords="axes fraction", textcoords="offset points", fontsize=8,
+            words, (position, 0), (0, -down), xycoords="axes fraction", textcoords="offset points", fontsize=8,
             color=GREY, ha=align, va="top",
         )  # fmt: skip
 
