@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 EXIT_INPUT, EXIT_STOPPED = 2, 130
 _LEAST_DRAWS = 100
 _ROWS_SAID = 20
-_TAG_LENGTH = 4000
 log = logging.getLogger("midrc_ml.compare")  # also where the module runs as __main__
 
 
@@ -64,7 +63,7 @@ def compare(given: argparse.Namespace) -> Path:
     """
     from midrc_ml.compared.models import models_of, reference_first, without_copies
     from midrc_ml.compared.places import Finder
-    from midrc_ml.compared.test_set import common_test_set
+    from midrc_ml.compared.test_set import common_test_set, of_split
     from midrc_ml.evaluation.comparison import ComparedModel, ComparisonSettings, compare_models
     from midrc_ml.tracking.lookup import RunStore
 
@@ -74,10 +73,18 @@ def compare(given: argparse.Namespace) -> Path:
     task = _task(places, given.task)
     metrics = _metrics(task, given.metrics)
     sources, copies = without_copies(_sources(places, task, log_dir, intersect=given.intersect))
+    sources, others = of_split(sources, given.split)
     models, seed_notes = models_of(sources, each_seed=given.each_seed)
     models = reference_first(models, sources, given.reference)
     common = common_test_set(sources, task, part=given.part, intersect=given.intersect)
-    notes = [*finder.notes, *copies, *seed_notes, *common.notes, *(note for one in sources for note in one.notes)]
+    notes = [
+        *finder.notes,
+        *copies,
+        *others,
+        *seed_notes,
+        *common.notes,
+        *(note for one in sources for note in one.notes),
+    ]
     compared = [
         ComparedModel(
             name=model.name,
@@ -202,6 +209,7 @@ def _keep(
     folder: Path,
 ) -> None:
     """Write the report, log it to MLflow, and say what came out."""
+    from midrc_ml.compared.tracked import facts_of
     from midrc_ml.reporting.comparison import ComparisonReport
     from midrc_ml.reporting.run_folder import ENVIRONMENT, RunFolder
     from midrc_ml.tracking.mlflow_tracker import MlflowTracking
@@ -238,7 +246,7 @@ def _keep(
         log.info("\n%s", report.headline[0])
         for note in [*report.warnings, *notes]:
             log.info("Note: %s", note)
-        facts = _facts(report, task, given)
+        facts = facts_of(report, task, settings=_settings(given))
         log_dir = Path(given.log_dir).expanduser().resolve()
         tracking.start(facts, log_dir=log_dir, run_key=of_folder.status["run_key"])
         of_folder.update(tracking_run_id=tracking.run_id, split_sha256=common.split_sha256)
@@ -252,36 +260,9 @@ def _keep(
         log.info("In MLflow: %s", tracking.how_to_look())
 
 
-def _facts(report: Any, task: "Task", given: argparse.Namespace) -> Any:
-    from midrc_ml.reporting.run_folder import source_state
-    from midrc_ml.tracking.tracker import RunFacts
-
-    names = report.models
-    others = names[1] if len(names) == 2 else f"{len(names) - 1}-models"
-    runs = ", ".join(source["run_id"] or source["shown"] for source in report.sources)
-    return RunFacts(
-        experiment=f"midrc/{task.name}",
-        name=f"compare-{others}-with-{names[0]}",
-        params={
-            "models": ", ".join(names),
-            "metrics": ", ".join(report.metrics),
-            "by": ", ".join(given.by) or "nothing",
-            **{name: getattr(given, name) for name in ("part", "num_draws", "seed", "confidence", "all_pairs")},
-            **{name: getattr(given, name) for name in ("each_seed", "intersect")},
-        },
-        tags={
-            "task": task.name,
-            "task_version": str(task.version),
-            "synthetic": str(report.synthetic).lower(),
-            "compared_runs": runs[:_TAG_LENGTH],
-            "studies_sha256": report.studies_sha256,
-            "mlflow.note.content": report.note()[:_TAG_LENGTH],
-            **{key: str(value).lower() for key, value in source_state().items() if value is not None},
-        },
-        inputs={report.part: report.comparison.num_studies},
-        split_sha256=report.split_sha256 or report.studies_sha256,
-        verb="compare",
-    )
+def _settings(given: argparse.Namespace) -> dict[str, object]:
+    names = ("part", "num_draws", "seed", "confidence", "all_pairs", "each_seed", "intersect")
+    return {"by": ", ".join(given.by) or "nothing", **{name: getattr(given, name) for name in names}}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -305,6 +286,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--min-group-size", type=_at_least(1), default=10, metavar="N", help="studies of a group (%(default)s)")
     add("--part", choices=("test", "validation"), default="test", help="of the split (default: %(default)s)")
     add("--intersect", action="store_true", help="compare on the studies common to all, where they differ")
+    add("--split", metavar="SHA256", help="of an experiment or folder, the runs of this split; the beginning will do")
     add("--task", metavar="NAME", help="what is asked, where predictions files alone are compared")
     add("--num-draws", type=_at_least(_LEAST_DRAWS), default=2000, metavar="N", help="of patients (%(default)s)")
     add("--seed", type=_at_least(0), default=0, metavar="N", help="of the draws (default: %(default)s)")

@@ -37,7 +37,7 @@ def without_copies(sources: Sequence[Source]) -> tuple[list[Source], list[str]]:
         elif source.place.chosen:
             notes.append(f"{source.shown} is a copy of {kept[key].shown}; left out")
         else:
-            raise InputError(f"{source.place.asked} and {kept[key].place.asked} are copies of one run; name it once")
+            raise InputError(f"{source.place.told} and {kept[key].place.told} are copies of one run; name it once")
     chosen = {id(source) for source in kept.values()}
     return [source for source in sources if id(source) in chosen], notes
 
@@ -123,7 +123,7 @@ def _one_of_each_seed(sources: Sequence[Source], members: list[int], notes: list
             first, second = sources[known], sources[place]
             if not (first.place.chosen or second.place.chosen):
                 raise InputError(
-                    f"{first.place.asked} and {second.place.asked} have the same configuration, seed and code; name "
+                    f"{first.place.told} and {second.place.told} have the same configuration, seed and code; name "
                     f"one of them, or keep all runs apart with --each-seed"
                 )
             left = first if second.place.chosen <= first.place.chosen else second

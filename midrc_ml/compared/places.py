@@ -37,6 +37,11 @@ class Place:
     chosen: bool = False
 
     @property
+    def told(self) -> str:
+        """What a sentence about it calls it."""
+        return str(self.path) if self.chosen else self.asked
+
+    @property
     def is_run(self) -> bool:
         """Whether it is a run's folder."""
         return self.path.is_dir()

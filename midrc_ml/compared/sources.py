@@ -75,13 +75,13 @@ def config_of(place: Place) -> dict[str, Any]:
         config = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except OSError as error:
         raise InputError(
-            f"{place.asked} is not the folder of a run: no {CONFIG} in it; give the folder that a run printed"
+            f"{place.told} is not the folder of a run: no {CONFIG} in it; give the folder that a run printed"
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no longer a readable config; train or evaluate again") from error
     task = config.get("task") if isinstance(config, dict) else None
     if not isinstance(task, dict) or not {"name", "version", "kind"} <= set(task):
-        raise InputError(f"{path} names no task, so {place.asked} is not the folder of a run; give another")
+        raise InputError(f"{path} names no task, so {place.told} is not the folder of a run; give another")
     return config
 
 
@@ -92,18 +92,18 @@ def read_run(place: Place, task: Task, *, log_dir: Path) -> Source:
         InputError: it is of another task, not finished, or without scores.
     """
     config, status = config_of(place), status_of(place.path)
-    _check_task(config["task"], task, place.asked)
+    _check_task(config["task"], task, place.told)
     state = status.get("state")
     if state != "finished":
         told = {"running": "is still running, or was killed", "failed": "failed"}.get(str(state), "has no status")
         raise InputError(
-            f"{place.asked} {told}: only finished runs are compared; wait for it, go on with it by "
+            f"{place.told} {told}: only finished runs are compared; wait for it, go on with it by "
             f"`python -m midrc_ml.train resume={place.path}`, or leave it out"
         )
     if not (place.path / PREDICTIONS).is_file():
-        raise InputError(f"{place.asked} is finished, but holds no {PREDICTIONS}; copy it back, or leave the run out")
+        raise InputError(f"{place.told} is finished, but holds no {PREDICTIONS}; copy it back, or leave the run out")
     table = load_predictions(place.path / PREDICTIONS)
-    truth_and_score(table, kind=task.kind, classes=_classes(task), where=place.asked)
+    truth_and_score(table, kind=task.kind, classes=_classes(task), where=place.told)
     trained = _config_of_training(config)
     return Source(
         place=place,

@@ -1,6 +1,7 @@
 """The studies on which all models are compared: the same for each, and unseen by each."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ _HOW = (
     "tuned on"
 )
 _HEX = 12
+_SPLITS_SAID = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ def common_test_set(sources: Sequence[Source], task: Task, *, part: str, interse
     for source in sources:
         table = source.table[source.table["part"] == part].set_index("study_id", drop=False).rename_axis(None)
         if table.empty:
-            raise InputError(f"{source.place.asked} has no study of the part {part}; give another --part")
+            raise InputError(f"{source.place.told} has no study of the part {part}; give another --part")
         tables.append(table)
     splits = {source.split_sha256 for source in sources if source.split_sha256 is not None}
     same_rows = all(tables[0].index.equals(table.index) for table in tables[1:])
@@ -79,6 +81,27 @@ def common_test_set(sources: Sequence[Source], task: Task, *, part: str, interse
     )
 
 
+def of_split(sources: Sequence[Source], split: str | None) -> tuple[list[Source], list[str]]:
+    """The sources without those of an experiment or a folder that are of another split, and how many these are.
+
+    split: the beginning of its SHA-256; None = all are kept.
+
+    Raises:
+        InputError: none of them is of this split.
+    """
+    if split is None:
+        return list(sources), []
+    is_meant = [str(source.split_sha256 or "").startswith(split.lower()) for source in sources]
+    if not any(is_meant):
+        known = sorted({str(source.split_sha256)[:_HEX] for source in sources if source.split_sha256})
+        raise InputError(
+            f"--split {split}: no run is of such a split; those of the runs are {', '.join(known[:_SPLITS_SAID])}"
+        )
+    kept = [source for source, meant in zip(sources, is_meant, strict=True) if meant or not source.place.chosen]
+    left_out = len(sources) - len(kept)
+    return kept, [f"{left_out} runs of other splits; left out"] if left_out else []
+
+
 def _why_not(
     sources: Sequence[Source], tables: Sequence[pd.DataFrame], common: pd.Index, splits: set[str], part: str
 ) -> str:
@@ -88,12 +111,16 @@ def _why_not(
     if len(splits) > 1:
         other = next(source for source in known if source.split_sha256 != known[0].split_sha256)
         first, second = (str(source.split_sha256)[:_HEX] for source in (known[0], other))
-        what = f"{known[0].place.asked} and {other.place.asked} are of different splits (SHA-256 {first}, {second})"
+        what = f"{known[0].place.told} and {other.place.told} are of different splits (SHA-256 {first}, {second})"
         if len(splits) > 2:
-            what = f"the {len(sources)} runs are of {len(splits)} different splits ({known[0].place.asked} of {first})"
+            what = f"the {len(sources)} runs are of {len(splits)} different splits ({known[0].place.told} of {first})"
+        if any(source.place.chosen for source in known):
+            count = Counter(str(source.split_sha256) for source in known)
+            told = ", ".join(f"{number} runs of {sha256[:_HEX]}" for sha256, number in count.most_common(_SPLITS_SAID))
+            what = f"{what}; {told} (--split SHA256 takes the runs of one)"
     else:
         place = next(place for place, table in enumerate(tables) if not tables[0].index.equals(table.index))
-        what = f"{sources[0].place.asked} and {sources[place].place.asked} have scored different studies"
+        what = f"{sources[0].place.told} and {sources[place].place.told} have scored different studies"
     if common.empty:
         return f"{what}, and no study of the part {part} ({numbers} each) is in all of them: they cannot be compared"
     return f"{what}: of their {numbers} {part} studies each, {len(common)} are in all of them; {_HOW}"
@@ -139,7 +166,7 @@ def _check_truth(sources: Sequence[Source], tables: Sequence[pd.DataFrame]) -> N
             unequal = int((tables[0][column].to_numpy() != table[column].to_numpy()).sum())
             if unequal:
                 raise InputError(
-                    f"{sources[0].place.asked} and {source.place.asked} give {unequal} of {len(table)} studies another "
+                    f"{sources[0].place.told} and {source.place.told} give {unequal} of {len(table)} studies another "
                     f"{column}: they do not answer the same question on the same studies, and are not compared"
                 )
 

@@ -109,7 +109,7 @@ class ComparisonReport:
         known = [row for row in rows if row["p_holm"] is not None]
         shown = [row for row in known if row["p_holm"] < alpha]
         many = "comparison" if len(known) == 1 else "comparisons"
-        lie = "is" if len(shown) == 1 else "are"
+        lie = "is" if len(shown) == 1 or len(known) == 1 else "are"
         said = [f"{len(shown)} of {len(known)} {many} {lie} below p = {alpha:.2g} after Holm's correction."]
         of_headline = [row for row in rows if row["metric"] == self.metrics[0]]
         if len(of_headline) <= 6:
@@ -144,7 +144,8 @@ class ComparisonReport:
         if single:
             have = "has one run" if single == 1 else "have one run each"
             said.append(
-                f"{single} of {len(self.models)} models {have}: how much another seed would change the numbers is not known"
+                f"{single} of {len(self.models)} models {have}: how much another seed would change the numbers is not "
+                f"known"
             )
         levelled = [row for row in comparison.levelling if row["levelling_down"] and row["harmed"]]
         said += [

@@ -225,6 +225,22 @@ def test_other_splits_are_refused_with_what_they_share_and_intersected_without_w
     assert found["split_sha256"] is None
 
 
+def test_of_a_folder_with_runs_of_several_splits_those_of_one_are_taken(
+    make_run: MakeRun, compare: Callable[..., dict], refused: Callable[..., str], log_dir: Path
+) -> None:
+    table = table_of()
+    other = table.assign(part=table["part"].mask(table["patient_id"] == "PATIENT-0000", "test"))
+    make_run("a"), make_run("b", settings={"training.lr": 0.5})
+    split = (make_run("c", table=other, settings={"training.lr": 0.9}) / "split.sha256").read_text()[:12]
+    runs = log_dir / "icu" / "runs"
+    first = (runs / "a" / "split.sha256").read_text()[:12]
+    assert f"2 runs of {first}, 1 runs of {split} (--split SHA256 takes the runs of one)" in refused(runs)
+    found = compare(runs, "--split", first, "--metrics", "auroc")
+    assert len(found["sources"]) == 2
+    assert "1 runs of other splits; left out" in found["notes"]
+    assert "--split 0123: no run is of such a split" in refused(runs, "--split", "0123")
+
+
 def test_a_patient_whom_one_model_was_tuned_on_is_left_out_with_the_count(
     make_run: MakeRun, compare: Callable[..., dict], tmp_path: Path
 ) -> None:
