@@ -168,9 +168,6 @@ def _reported(
     """Write the report; the paths written."""
     from midrc_ml.reporting.report import Report  # with matplotlib, which nothing before this needs
 
-    asked = doubts(results.metrics, predictions)
-    for sentence in asked:
-        log.warning("Warning: %s", sentence)
     return Report(
         task_name=run.task.name,
         question=run.task.question,
@@ -181,11 +178,14 @@ def _reported(
         primary=next(iter(run.task.metrics)),
         metrics=results.metrics,
         groups=results.groups,
+        gaps=results.gaps,
+        decision=results.decision,
+        evaluation=run.evaluation,
         predictions=predictions,
         studies=studies,
         flow=flow.as_dict(),
         audit=[audit.as_dict()],
-        notes=asked,
+        warnings=doubts(results.metrics, predictions),
         min_group_size=run.fairness.min_group_size,
         facts={**facts.tags, "split SHA-256": facts.split_sha256, "model": facts.name},
     ).write(output_dir)

@@ -143,9 +143,6 @@ def evaluate(
             withheld=_withheld(task.metrics) if form.scores == "rank" else None,
         )
         results.save(output_dir)
-        asked = doubts(results.metrics, table)
-        for sentence in asked:
-            log.warning("Warning: %s", sentence)
         model = name or given.score_name or "predictions"
         if export == "melody":
             from midrc_ml.prediction_files.melody import export_melody
@@ -165,8 +162,12 @@ def evaluate(
             primary=next(iter(task.metrics)),
             metrics=results.metrics,
             groups=results.groups,
+            gaps=results.gaps,
+            decision=results.decision,
+            evaluation=evaluation,
             predictions=table,
-            notes=[*asked, *notes],
+            warnings=doubts(results.metrics, table),
+            notes=notes,
             scores_are_ranks=form.scores == "rank",
             min_group_size=fairness.min_group_size,
             facts={**facts.tags, "split SHA-256": given.split_sha256, "model": model},

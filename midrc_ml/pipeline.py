@@ -14,6 +14,7 @@ from midrc_ml.cohorts.flow import CohortFlow
 from midrc_ml.cohorts.reader import CohortReader, Tables
 from midrc_ml.datasets.clinical_table import ClinicalTable
 from midrc_ml.errors import InputError
+from midrc_ml.evaluation.doubts import doubts
 from midrc_ml.evaluation.evaluate import Results, decide, evaluate_predictions
 from midrc_ml.evaluation.metrics import lower_is_better
 from midrc_ml.evaluation.settings import Evaluation, Fairness
@@ -173,12 +174,16 @@ def train_and_evaluate(
                 primary=next(iter(task.metrics)),
                 metrics=results.metrics,
                 groups=results.groups,
+                gaps=results.gaps,
+                decision=results.decision,
+                evaluation=evaluation,
                 predictions=predictions,
                 studies=studies,
                 flow=flow.as_dict(),
                 audit=[entry.as_dict() for entry in audit],
                 history=fitted.history,
                 monitor=training.monitor,
+                warnings=doubts(results.metrics, predictions),
                 min_group_size=fairness.min_group_size,
                 facts={**facts.tags, "split SHA-256": manifest.sha256, "model": facts.name, "seed": seed},
             )

@@ -1,11 +1,14 @@
 """Results that are possible, but rarely what was meant."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from midrc_ml.predictions import class_names
+
+log = logging.getLogger(__name__)
 
 _CHANCE = {
     **dict.fromkeys(("auroc", "auroc_macro", "concordance_index", "prediction_probability_concordance"), 0.5),
@@ -16,7 +19,8 @@ _CHANCE = {
 def doubts(metrics: Sequence[Mapping[str, Any]], predictions: pd.DataFrame) -> list[str]:
     """What a person should be asked about the test part, in sentences: a wrong sign, or scores that are all the same.
 
-    metrics: rows of `metrics.json`. A wrong sign = a metric whose whole interval is worse than chance.
+    Each is logged as a warning too. metrics: rows of `metrics.json`. A wrong sign = a metric whose whole interval is
+    worse than chance.
     """
     found = []
     test = predictions[predictions["part"] == "test"]
@@ -30,4 +34,6 @@ def doubts(metrics: Sequence[Mapping[str, Any]], predictions: pd.DataFrame) -> l
                 f"{row['metric']} is {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}], all of it worse than "
                 f"chance ({chance:g}): is the sign right, and is y_true what it says, or were columns swapped?"
             )
+    for sentence in found:
+        log.warning("Warning: %s", sentence)
     return found

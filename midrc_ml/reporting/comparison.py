@@ -13,19 +13,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from midrc_ml.evaluation.comparison import Comparison, Row
 from midrc_ml.evaluation.metrics import is_better_low
 from midrc_ml.reporting.comparison_tables import (
-    Table,
     best_first,
     difference_tables,
     direction,
     group_table,
     levelling_table,
-    number,
-    p_text,
     pair_of,
     source_table,
     value_table,
 )
 from midrc_ml.reporting.forest import ForestPanel, ForestRow, forest_plot, short
+from midrc_ml.reporting.tables import Table, number, p_text
 
 JSON_FILE, MARKDOWN_FILE, HTML_FILE = "comparison.json", "comparison.md", "comparison.html"
 _ROWS_DRAWN = 60  # of one figure; the tables have all

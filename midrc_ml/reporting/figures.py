@@ -22,7 +22,7 @@ from midrc_ml.evaluation.survival import kaplan_meier, num_at_risk, risk_thirds
 
 BLUE, GREY, RED = "#1f5fa8", "#5c6670", "#b3362b"
 THIRDS = ("low", "middle", "high")
-_DPI = 110
+DPI = 110
 _NUM_BINS = 8
 _SITES_DRAWN = 4
 _BOX_CHARACTERS = 76
@@ -40,7 +40,7 @@ def flow_diagram(flow: Mapping[str, Any], path: Path) -> None:
     excluded = [[line for entry in step["excluded"] for line in _reason_lines(entry)] for step in steps]
     heights = [0.75] + [max(0.75, 0.2 * len(lines) + 0.3) for lines in excluded]
     total = sum(heights) + 0.45 * len(steps)
-    figure, axes = plt.subplots(figsize=(10.5, total + 0.3), dpi=_DPI)
+    figure, axes = plt.subplots(figsize=(10.5, total + 0.3), dpi=DPI)
     axes.set(xlim=(0, 10.5), ylim=(0, total))
     axes.axis("off")
     top = total
@@ -56,7 +56,7 @@ def flow_diagram(flow: Mapping[str, Any], path: Path) -> None:
                 _box(axes, 4.2, middle - height / 2 + 0.06, 6.2, height - 0.12, "\n".join(lines), GREY, left=True)
                 axes.annotate("", (4.16, middle), (3.68, middle), arrowprops={"arrowstyle": "-|>", "color": GREY})
         top -= height + 0.45
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _reason_lines(entry: Mapping[str, Any]) -> list[str]:
@@ -72,21 +72,21 @@ def _reason_lines(entry: Mapping[str, Any]) -> list[str]:
 def learning_curves(history: Sequence[Mapping[str, Any]], monitor: str, path: Path) -> None:
     """Loss of the training and validation parts by epoch; the epoch that was kept is marked."""
     frame = pd.DataFrame(list(history))
-    figure, axes = plt.subplots(figsize=(5, 3.4), dpi=_DPI)
+    figure, axes = plt.subplots(figsize=(5, 3.4), dpi=DPI)
     axes.plot(frame["epoch"], frame["train_loss"], color=GREY, marker="o", markersize=3, label="training")
     axes.plot(frame["epoch"], frame["validation_loss"], color=BLUE, marker="o", markersize=3, label="validation")
     kept = int(frame["best_epoch"].iloc[-1])
     axes.axvline(kept, color=RED, linestyle=":", label=f"kept: epoch {kept} (by {monitor})")
     axes.set(xlabel="epoch", ylabel="loss")
     axes.legend(frameon=False, fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def roc_curve_figure(y_true: np.ndarray, y_score: np.ndarray, caption: str, path: Path) -> None:
     """The ROC curve of one part."""
     figure, axes = _roc_axes(caption)
     axes.plot(*_roc_points(y_true, y_score), color=BLUE)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def class_roc_figure(y_true: np.ndarray, y_score: np.ndarray, classes: Sequence[str], caption: str, path: Path) -> None:
@@ -99,11 +99,11 @@ def class_roc_figure(y_true: np.ndarray, y_score: np.ndarray, classes: Sequence[
         false_rate, true_rate = _roc_points(truth, y_score[:, place])
         axes.plot(false_rate, true_rate, label=f"{name}: {said} (n={truth.sum():.0f})")
     axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1), title="auroc against the rest")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _roc_axes(caption: str) -> tuple[Figure, Axes]:
-    figure, axes = plt.subplots(figsize=(3.9, 3.7), dpi=_DPI)
+    figure, axes = plt.subplots(figsize=(3.9, 3.7), dpi=DPI)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
     axes.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(0, 1), ylim=(0, 1.005), aspect="equal")
     axes.set_title(caption, fontsize=9)
@@ -123,7 +123,7 @@ def confusion_figure(counts: np.ndarray, classes: Sequence[str], path: Path) -> 
     """Counts of studies (true class, called class); a cell's shade is its share of the true class."""
     share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     size = 1.9 + 0.62 * len(classes)
-    figure, axes = plt.subplots(figsize=(size, size), dpi=_DPI)
+    figure, axes = plt.subplots(figsize=(size, size), dpi=DPI)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         color = "white" if share[row, column] > 0.6 else "black"
@@ -133,7 +133,7 @@ def confusion_figure(counts: np.ndarray, classes: Sequence[str], path: Path) -> 
     axes.set_yticks(places, classes, fontsize=8)
     axes.set(xlabel="called (the most probable class)", ylabel="true class")
     axes.set_title("studies; shade: share of the true class", fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def survival_figure(y_true: np.ndarray, y_score: np.ndarray, caption: str, path: Path) -> None:
@@ -142,7 +142,7 @@ def survival_figure(y_true: np.ndarray, y_score: np.ndarray, caption: str, path:
     y_true: (study, 2), event and days. y_score: (study,), a risk.
     """
     third, longest = risk_thirds(y_score), max(1.0, y_true[:, 1].max(initial=0))
-    figure, axes = plt.subplots(figsize=(4.6, 3.2), dpi=_DPI)
+    figure, axes = plt.subplots(figsize=(4.6, 3.2), dpi=DPI)
     ticks = np.array([tick for tick in MaxNLocator(6, integer=True).tick_values(0, longest) if 0 <= tick <= longest])
     _under(axes, 0, 0, "studies at risk, by third of the predicted risk", GREY, align="left")
     for place, (name, color) in enumerate(zip(THIRDS, (BLUE, GREY, RED), strict=True)):
@@ -158,7 +158,7 @@ def survival_figure(y_true: np.ndarray, y_score: np.ndarray, caption: str, path:
     axes.set_xticks(ticks)
     axes.set(xlabel="days", ylabel="share free of the event", xlim=(0, longest * 1.02), ylim=(0, 1.03))
     axes.set_title(caption, fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _under(
@@ -172,24 +172,24 @@ def _under(
     )  # fmt: skip
 
 
-def calibration_figure(y_true: np.ndarray, y_score: np.ndarray, label: str, path: Path) -> None:
-    """Mean of the truth against mean of the score, in groups of equal size."""
+def mean_by_score(y_true: np.ndarray, y_score: np.ndarray, label: str, path: Path) -> None:
+    """Mean of the truth against mean of the score, in groups of equal size, of an ordinal or regression task."""
     groups = [
         rows for rows in np.array_split(np.argsort(y_score, kind="stable"), min(_NUM_BINS, len(y_score))) if len(rows)
     ]
     predicted, seen = [y_score[rows].mean() for rows in groups], [y_true[rows].mean() for rows in groups]
     ends = [min(*predicted, *seen), max(*predicted, *seen)]
-    figure, axes = plt.subplots(figsize=(3.9, 3.7), dpi=_DPI)
+    figure, axes = plt.subplots(figsize=(3.9, 3.7), dpi=DPI)
     axes.plot(ends, ends, color=GREY, linewidth=0.8, linestyle=":")
     axes.plot(predicted, seen, color=BLUE, marker="o", markersize=4)
     axes.set(xlabel=f"mean predicted {label}", ylabel=f"mean observed {label}")
     axes.set_title(f"{len(groups)} groups of about {len(y_true) // max(1, len(groups))} studies", fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def group_figure(rows: Sequence[Mapping[str, Any]], overall: Mapping[str, Any], path: Path) -> None:
     """One metric by group with intervals; groups without a value are named with their reason."""
-    figure, axes = plt.subplots(figsize=(6.4, 0.27 * len(rows) + 1.0), dpi=_DPI)
+    figure, axes = plt.subplots(figsize=(6.4, 0.27 * len(rows) + 1.0), dpi=DPI)
     names = []
     for position, row in enumerate(rows):
         group = row["group"]
@@ -206,7 +206,7 @@ def group_figure(rows: Sequence[Mapping[str, Any]], overall: Mapping[str, Any], 
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel(f"{overall['metric']} (dotted: all studies; open circle: too few patients for an interval)")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _box(
@@ -217,7 +217,8 @@ def _box(
     axes.text(place, y + height / 2, words, ha="left" if left else "center", va="center", fontsize=8.5)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, and let it go."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)

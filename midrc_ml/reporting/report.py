@@ -1,28 +1,29 @@
 """`report.html` and `report.md`: the same content, the first for people, the second for a pull request."""
 
 import base64
-import html
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from midrc_ml.evaluation.classes import confusion_matrix
+from midrc_ml.evaluation.decision import GIVEN, Decision
 from midrc_ml.evaluation.evaluate import Row
+from midrc_ml.evaluation.settings import Evaluation
 from midrc_ml.evaluation.survival import kaplan_meier, risk_thirds
 from midrc_ml.predictions import class_names, truth_and_score
 from midrc_ml.reporting import figures
+from midrc_ml.reporting.calibration import calibration_table, draw_calibration
+from midrc_ml.reporting.group_tables import counted_text, group_tables, largest_groups, value_text
+from midrc_ml.reporting.tables import Table, limits_text
 from midrc_ml.splits.manifest import PARTS
 
-_HEADER = ("metric", "value", "interval", "n")
 FIGURE_FOLDER = "figures"
-Lines = Callable[[Sequence[tuple[str, ...]]], str]  # a table with its header first, as text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,9 @@ class Report:
 
     primary: the metric of the headline and of the group figure. studies: those analysed, with part, label, and
     `time` of a time_to_event task; None = those of the predictions. flow: None where there was no cohort. history,
-    monitor: of training, empty where there was none. notes: what else a reader has to know. scores_are_ranks: only
-    their order means something, so that no calibration is drawn.
+    monitor: of training, empty where there was none. warnings: what may be wrong with the numbers, said before them.
+    notes: what else a reader has to know. scores_are_ranks: only their order means something, so that no calibration
+    is drawn. gaps: rows of `gaps.json`. decision: the threshold and recalibration; None = there was none.
     """
 
     task_name: str
@@ -44,6 +46,9 @@ class Report:
     primary: str
     metrics: Sequence[Row]
     groups: Sequence[Row]
+    gaps: Sequence[Row] = ()
+    decision: Decision | None = None
+    evaluation: Evaluation = field(default_factory=Evaluation)
     predictions: pd.DataFrame
     min_group_size: int
     facts: Mapping[str, object]
@@ -52,6 +57,7 @@ class Report:
     audit: Sequence[Mapping[str, Any]] = ()
     history: Sequence[Mapping[str, Any]] = ()
     monitor: str = ""
+    warnings: Sequence[str] = ()
     notes: Sequence[str] = ()
     scores_are_ranks: bool = False
 
@@ -65,13 +71,18 @@ class Report:
             figures.flow_diagram(self.flow, place / "flow.png")
         if self.history:
             figures.learning_curves(self.history, self.monitor, place / "learning.png")
-        detail = self._draw_performance(interval_text(overall), place)
+        test = self.predictions[self.predictions["part"] == "test"]
+        detail = self._draw_performance(test, interval_text(overall), place)
+        below = []
+        if self._has_calibration:
+            asked: Any = {"decision": self.decision, "evaluation": self.evaluation, "place": place}
+            below = draw_calibration(test, kind=self.kind, unit=self.unit, **asked)
         if group_rows:
-            figures.group_figure(group_rows, overall, place / "groups.png")
+            figures.group_figure(largest_groups(group_rows), overall, place / "groups.png")
         pictures = {path.stem: base64.b64encode(path.read_bytes()).decode() for path in sorted(place.glob("*.png"))}
-        said = self._context(test_rows, group_rows, overall) | {"figures": pictures, "detail": detail}
+        said = self._context(test, test_rows, overall)
         written = sorted(place.glob("*.png"))
-        for name, lines in (("report.html", _html_table), ("report.md", _markdown_table)):
+        for name in ("report.html", "report.md"):
             environment = Environment(
                 loader=FileSystemLoader(Path(__file__).parent),
                 autoescape=name.endswith(".html"),
@@ -79,8 +90,7 @@ class Report:
                 trim_blocks=True,
                 keep_trailing_newline=True,
             )
-            table = partial(_metric_table, lines, (*_HEADER, self._counted))
-            text = environment.get_template(f"{name}.j2").render(**said, table=table, plain_table=lines)
+            text = environment.get_template(f"{name}.j2").render(**said, figures=pictures, detail=detail, below=below)
             (folder / name).write_text(text, encoding="utf-8")
             written.append(folder / name)
         return written
@@ -107,27 +117,27 @@ class Report:
             self.kind, "positive"
         )
 
-    def _draw_performance(self, caption: str, place: Path) -> list[tuple[str, ...]]:
-        """Draw what this kind of task has of the test part; what its picture counts, as a table with a header."""
-        test = self.predictions[self.predictions["part"] == "test"]
+    @property
+    def _has_calibration(self) -> bool:
+        return not self.scores_are_ranks and self.kind in ("binary", "ordinal", "regression")
+
+    def _draw_performance(self, test: pd.DataFrame, caption: str, place: Path) -> Table | None:
+        """Draw what this kind of task has of the test part; what its picture counts, as a table."""
         y_true, y_score = truth_and_score(test, kind=self.kind)
         if self.kind == "multiclass":
             classes, counts = class_names(test), confusion_matrix(y_true, y_score)
             figures.class_roc_figure(y_true, y_score, classes, caption, place / "performance.png")
             figures.confusion_figure(counts, classes, place / "confusion.png")
             rows = [(name, *map(str, row)) for name, row in zip(classes, counts, strict=True)]
-            return [("true class", *(f"called {name}" for name in classes)), *rows]
+            return Table("", [("true class", *(f"called {name}" for name in classes)), *rows])
         if self.kind == "time_to_event":
             figures.survival_figure(y_true, y_score, caption, place / "performance.png")
             return _thirds(y_true, y_score)
         if self.kind == "binary":
             figures.roc_curve_figure(y_true, y_score, caption, place / "performance.png")
-        if not self.scores_are_ranks:
-            unit = "risk" if self.kind == "binary" else self.unit
-            figures.calibration_figure(y_true, y_score, unit, place / "calibration.png")
-        return []
+        return None
 
-    def _context(self, test_rows: list[Row], group_rows: list[Row], overall: Row) -> dict[str, Any]:
+    def _context(self, test: pd.DataFrame, test_rows: list[Row], overall: Row) -> dict[str, Any]:
         marked = " (synthetic)" if self.synthetic else ""
         steps = [
             {**step, "reasons": "; ".join(f"{entry['n']} {entry['reason']}" for entry in step["excluded"]) or "-"}
@@ -141,11 +151,18 @@ class Report:
             "question": self.question,
             "synthetic": self.synthetic,
             "headline": f"Test part{marked}: {interval_text(overall)}, {overall['n']} studies of "
-            f"{self.predictions.loc[self.predictions['part'] == 'test', 'patient_id'].nunique()} patients.",
-            "primary": self.primary,
-            "test_rows": test_rows,
-            "validation_rows": [row for row in self.metrics if row["part"] == "validation"],
-            "group_rows": group_rows,
+            f"{test['patient_id'].nunique()} patients.",
+            "warnings": self.warnings,
+            "test_table": self._metric_table(test_rows),
+            "settled": self._settled(),
+            "calibration": None if self.scores_are_ranks else calibration_table(test, self.kind),
+            "validation_table": self._metric_table([row for row in self.metrics if row["part"] == "validation"]),
+            "group_tables": group_tables(
+                [row for row in self.groups if row["part"] == "test"],
+                [row for row in self.gaps if row["part"] == "test"],
+                self.primary,
+                self._counted,
+            ),
             "method": "; ".join(methods),
             "audit": self.audit,
             "steps": steps,
@@ -154,6 +171,26 @@ class Report:
             "min_group_size": self.min_group_size,
             "facts": self.facts,
         }
+
+    def _metric_table(self, rows: Sequence[Row]) -> Table:
+        lines = [(row["metric"], value_text(row), limits_text(row), str(row["n"]), counted_text(row)) for row in rows]
+        return Table("", [("metric", "value", "interval", "n", self._counted), *lines])
+
+    def _settled(self) -> list[str]:
+        """What was settled before the test part was looked at, in sentences."""
+        decision, said = self.decision, []
+        if decision is None:
+            return []
+        if not math.isnan(decision.threshold):
+            how = "given as a number" if decision.chosen_on == GIVEN else f"by {decision.rule}, on {decision.chosen_on}"
+            of_whom = "" if decision.chosen_on == GIVEN else f" ({decision.n} studies, {decision.n_positive} positive)"
+            said.append(f"Threshold: {decision.threshold:.4g}, {how}{of_whom}; a score of at least that is positive.")
+        if decision.recalibration.method != "none":
+            said.append(
+                f"Scores were recalibrated ({decision.recalibration.method}), fitted on {decision.n} studies of "
+                f"{'validation' if decision.chosen_on == GIVEN else decision.chosen_on}."
+            )
+        return said
 
 
 def interval_text(row: Row) -> str:
@@ -166,7 +203,7 @@ def interval_text(row: Row) -> str:
     return f"{row['metric']} {row['value']:.3f}{between}"
 
 
-def _thirds(y_true: np.ndarray, y_score: np.ndarray) -> list[tuple[str, ...]]:
+def _thirds(y_true: np.ndarray, y_score: np.ndarray) -> Table:
     """The thirds of the risk: how many studies and events, and when half of them had the event."""
     lines: list[tuple[str, ...]] = [("third of the risk", "studies", "events", "half had the event by day")]
     third = risk_thirds(y_score)
@@ -176,31 +213,4 @@ def _thirds(y_true: np.ndarray, y_score: np.ndarray) -> list[tuple[str, ...]]:
         half = days[free <= 0.5]
         by_day = f"{half[0]:g}" if len(half) else "not reached"
         lines.append((name, str(len(chosen)), f"{chosen[:, 0].sum():.0f}", by_day))
-    return lines
-
-
-def _metric_table(lines: Lines, header: tuple[str, ...], rows: Sequence[Row]) -> str:
-    return lines([header, *map(_cells, rows)])
-
-
-def _cells(row: Row) -> tuple[str, ...]:
-    name = f"{row['group']['column']}: {row['group']['value']}" if "group" in row else row["metric"]
-    value = "not estimable" if row["value"] is None else f"{row['value']:.3f}"
-    between = row["reason"] or "-" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
-    counted = row["n_positive"]
-    by_class = " / ".join(map(str, counted.values())) if isinstance(counted, Mapping) else counted
-    return name, value, between, str(row["n"]), "-" if by_class is None else str(by_class)
-
-
-def _markdown_table(lines: Sequence[tuple[str, ...]]) -> str:
-    header, *rows = lines
-    return "\n".join("| " + " | ".join(line) + " |" for line in (header, ("---",) * len(header), *rows))
-
-
-def _html_table(lines: Sequence[tuple[str, ...]]) -> Markup:
-    tags = ["th", *["td"] * (len(lines) - 1)]
-    body = "".join(
-        "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-        for tag, cells in zip(tags, lines, strict=True)
-    )
-    return Markup(f"<table>{body}</table>")
+    return Table("", lines)

@@ -43,7 +43,7 @@ def test_every_overall_row_stands_in_the_report_with_value_interval_and_counts(
 ) -> None:
     rows = cells(texts, form)
     estimated = [row for row in report.metrics if row["low"] is not None]
-    assert len(estimated) == 8
+    assert len(estimated) == 2 * (4 + 1)  # of two parts the metrics, and DeLong's interval of the first
     for row in estimated:
         between = f"{row['low']:.3f} to {row['high']:.3f}"
         assert [row["metric"], f"{row['value']:.3f}", between, str(row["n"]), str(row["n_positive"])] in rows
@@ -123,7 +123,7 @@ def test_real_data_are_not_called_synthetic(report: Report, tmp_path: Path) -> N
 def test_every_figure_is_written_is_a_picture_and_stands_in_the_page(
     folder: Path, texts: dict[str, str], report: Report, tmp_path: Path
 ) -> None:
-    names = {"calibration", "flow", "groups", "learning", "performance"}
+    names = {"calibration", "decision", "flow", "groups", "learning", "performance"}
     assert {path.stem for path in (folder / "figures").glob("*.png")} == names
     for path in (folder / "figures").glob("*.png"):
         picture = cv2.imread(str(path))
