@@ -56,7 +56,7 @@ class _Judged:
             if reference is not None and group != reference and reference in known:
                 yield self._difference("gap_to_reference", metric, scored, int(group), reference)
         if scored.lower_is_better is not None:
-            sure = [group for group in known if why_no_interval(scored.drawn[:, group]) is None]
+            sure = [group for group in known if self._why_unsure(scored, int(group)) is None]
             yield from self._extremes(metric, scored, np.array(sure, dtype=np.int64))
 
     def _extremes(self, metric: str, scored: Scored, known: NDArray[np.int64]) -> Iterator[Row]:
@@ -128,13 +128,16 @@ class _Judged:
             found = Interval(None, None, reason)
         else:
             found = percentile_interval(drawn, self.confidence, num_patients=few)
-        p_value = two_sided_p_value(drawn) if found.low is not None else math.nan
+        p_value = two_sided_p_value(drawn, num_patients=few) if found.low is not None else math.nan
         return self._row(quantity, metric, group, reference, value, found, p_value)
+
+    def _why_unsure(self, scored: Scored, group: int) -> str | None:
+        return why_no_interval(scored.drawn[:, group], int(self.num_patients[group]))
 
     def _why_not(self, scored: Scored, *groups: int) -> str | None:
         """Why there is no interval of a difference of these groups: one of them hides what it is unsure of."""
         for group in groups:
-            reason = why_no_interval(scored.drawn[:, group])
+            reason = self._why_unsure(scored, group)
             if reason:
                 return f"{self.column.values[group]}: {reason}"
         return None

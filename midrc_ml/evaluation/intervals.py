@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from midrc_ml.evaluation.weighted import Array
 
 MAX_UNDEFINED = 0.05  # share of draws without a value (one class only) above which no interval is given
+LEAST_PATIENTS = 5  # of the rarer class
 _JACKKNIFE_GROUPS = 400
 _NORMAL = NormalDist()
 
@@ -36,7 +37,7 @@ def percentile_interval(drawn: Array, confidence: float, *, num_patients: int) -
     patients is too narrow by sqrt((n - 1) / n) and knows no Student's t; both are made good as in the expanded
     percentile interval. Source: Hesterberg, Am Stat 2015;69:371.
     """
-    reason = why_no_interval(drawn)
+    reason = why_no_interval(drawn, num_patients)
     if reason:
         return Interval(None, None, reason)
     tail = _NORMAL.cdf(-_expanded_z(confidence, num_patients))
@@ -49,7 +50,7 @@ def bca_interval(drawn: Array, value: float, left_out: Array, confidence: float,
     value: of the studies as they are. left_out: the values without each of some equal groups of patients
     (`jackknife_times`). Source: Efron, J Am Stat Assoc 1987;82:171.
     """
-    reason = why_no_interval(drawn)
+    reason = why_no_interval(drawn, num_patients)
     if reason:
         return Interval(None, None, reason)
     known = drawn[~np.isnan(drawn)]
@@ -111,21 +112,29 @@ def distance_interval(values: Array, drawn: Array, confidence: float, *, num_pat
     return _of_band(values, drawn, confidence, num_patients, limits)
 
 
-def two_sided_p_value(drawn: Array) -> float:
-    """The p-value of a difference of 0, from its draws (draw,): twice the smaller share beyond 0; never below 2/(B+1).
+def two_sided_p_value(drawn: Array, *, num_patients: int) -> float:
+    """The p-value of a difference of 0, from its draws (draw,): twice the smaller share beyond 0, as of few patients.
 
-    NaN where more draws have no value than an interval allows. Source: Davison and Hinkley 1997, 4.2, with the sample
-    itself as one draw more.
+    It makes the same allowance for few patients as `percentile_interval`, so that it is below 0.05 where the 95 %
+    interval leaves 0 out; its share is never below 1/(B+1). NaN where there is no interval.
+    Source: Davison and Hinkley 1997, 4.2, with the sample itself as one draw more.
     """
-    if why_no_interval(drawn):
+    from scipy.special import stdtr
+
+    if why_no_interval(drawn, num_patients):
         return math.nan
     known = drawn[~np.isnan(drawn)]
     beyond = min(int((known <= 0).sum()), int((known >= 0).sum()))
-    return min(1.0, 2 * (beyond + 1) / (len(known) + 1))
+    share = min(0.5, (beyond + 1) / (len(known) + 1))
+    reach = _NORMAL.inv_cdf(share) * math.sqrt((num_patients - 1) / num_patients)
+    return min(1.0, 2 * float(stdtr(num_patients - 1, reach)))
 
 
-def why_no_interval(drawn: Array) -> str | None:
-    """Why these draws (draw,) give no interval; None where they do."""
+def why_no_interval(drawn: Array, num_patients: int) -> str | None:
+    """Why these draws (draw,) of so many patients give no interval; None where they do."""
+    if num_patients < LEAST_PATIENTS:  # of three patients not even the extremes of all draws reach far enough
+        of_whom = f"{num_patients} patient{'' if num_patients == 1 else 's'}"
+        return f"it rests on {of_whom}, of two classes those of the rarer one: an interval needs {LEAST_PATIENTS}"
     undefined = int(np.isnan(drawn).sum())
     if undefined > MAX_UNDEFINED * len(drawn):
         return f"{undefined} of {len(drawn)} bootstrap draws have no value: too few patients, or too few of one class"

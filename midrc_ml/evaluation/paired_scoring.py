@@ -156,7 +156,8 @@ class PairedScoring:
             drawn = scored.drawn[place][name][:, number] - reference.drawn[place][name][:, number]
             found = self._interval(name, drawn, place, number)
             if found.low is not None:
-                p_value, se = two_sided_p_value(drawn), _se(drawn)
+                few = self._num_patients(self._members[place][number])
+                p_value, se = two_sided_p_value(drawn, num_patients=few), _se(drawn)
             elif _same_scores(scored.model, reference.model):
                 found = Interval(None, None, "both give every study the same score")
         spreads = [_spread(one.by_seed.get(name, np.zeros(0))) for one in pair] if place == 0 else []

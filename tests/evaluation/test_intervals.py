@@ -183,13 +183,33 @@ def test_draws_that_lack_one_of_the_numbers_are_left_out_and_counted() -> None:
 
 
 def test_a_p_value_is_twice_the_smaller_share_beyond_0_with_the_sample_as_one_draw_more() -> None:
-    drawn = np.r_[-np.ones(4), np.ones(95)]
-    assert two_sided_p_value(drawn) == pytest.approx(2 * 5 / 100)
-    assert two_sided_p_value(-drawn) == pytest.approx(2 * 5 / 100)
-    assert two_sided_p_value(np.r_[np.ones(98), 2.0]) == pytest.approx(2 / 100)  # never 0
-    assert two_sided_p_value(np.r_[-np.ones(50), np.ones(50)]) == 1.0
+    drawn, many = np.r_[-np.ones(4), np.ones(95)], 10**9  # of so many patients Student's t is the normal distribution
+    assert two_sided_p_value(drawn, num_patients=many) == pytest.approx(2 * 5 / 100)
+    assert two_sided_p_value(-drawn, num_patients=many) == pytest.approx(2 * 5 / 100)
+    assert two_sided_p_value(np.r_[np.ones(98), 2.0], num_patients=many) == pytest.approx(2 / 100)  # never 0
+    assert two_sided_p_value(np.r_[-np.ones(50), np.ones(50)], num_patients=many) == 1.0
+
+
+@pytest.mark.parametrize("num_patients", [5, 8, 12, 40, 1000])
+def test_a_p_value_is_below_5_percent_just_where_the_95_percent_interval_leaves_0_out(num_patients: int) -> None:
+    drawn = np.sort(np.random.default_rng(0).normal(size=9999))
+    for beyond in range(1, 400):
+        moved = drawn - drawn[beyond] + 1e-9  # so many draws lie below 0
+        found = percentile_interval(moved, 0.95, num_patients=num_patients)
+        edge = abs(found.low) < 5e-3  # between two draws the interval goes on and the share does not
+        is_below = two_sided_p_value(moved, num_patients=num_patients) < 0.05
+        assert edge or is_below == (found.low > 0)
+
+
+def test_fewer_than_five_patients_give_neither_interval_nor_p_value() -> None:
+    drawn = np.random.default_rng(0).normal(1, 0.1, 1000)
+    found = percentile_interval(drawn, 0.95, num_patients=4)
+    assert (found.low, found.high) == (None, None)
+    assert found.reason == "it rests on 4 patients, of two classes those of the rarer one: an interval needs 5"
+    assert math.isnan(two_sided_p_value(drawn, num_patients=4))
+    assert percentile_interval(drawn, 0.95, num_patients=5).low is not None
 
 
 def test_where_there_is_no_interval_there_is_no_p_value() -> None:
-    assert math.isnan(two_sided_p_value(np.zeros(100)))
-    assert math.isnan(two_sided_p_value(np.full(100, math.nan)))
+    assert math.isnan(two_sided_p_value(np.zeros(100), num_patients=50))
+    assert math.isnan(two_sided_p_value(np.full(100, math.nan), num_patients=50))

@@ -9,6 +9,7 @@ import cv2
 import pytest
 from invented_run import cells, small_report
 
+from midrc_ml.evaluation.settings import Evaluation
 from midrc_ml.reporting.report import Report, interval_text
 
 
@@ -65,7 +66,8 @@ def test_the_headline_is_the_first_metric_of_the_test_part(report: Report, texts
 
 def test_the_confidence_of_the_intervals_is_the_one_that_was_used(report: Report, tmp_path: Path) -> None:
     metrics = [row | {"method": "percentile bootstrap of patients, 100 draws, 90%"} for row in report.metrics]
-    for text in write(replace(report, metrics=metrics), tmp_path).values():
+    asked = Evaluation(num_draws=100, confidence=0.9)
+    for text in write(replace(report, metrics=metrics, evaluation=asked), tmp_path).values():
         assert "100 draws, 90%" in text
         assert not re.search(r"\b95 ?%", text)
 
