@@ -22,7 +22,7 @@ from midrc_ml.errors import InputError
 
 log = logging.getLogger("midrc_ml.describe")
 
-_USED = ("cohort", "task", "split", "fairness")
+_USED = ("cohort", "task", "split", "fairness", "power")
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def _run(config: DictConfig, output_dir: Path) -> None:
     describe(**made, output_dir=output_dir)
 
 
-def describe(*, cohort: Any, task: Any, split: Any, fairness: Any, output_dir: Path) -> dict[str, Any]:
+def describe(*, cohort: Any, task: Any, split: Any, fairness: Any, power: Any, output_dir: Path) -> dict[str, Any]:
     """Describe `task` on `cohort`, print it, and write it into `output_dir`; what was written as JSON.
 
     The arguments are the objects of the config groups of the same names.
@@ -71,7 +71,7 @@ def describe(*, cohort: Any, task: Any, split: Any, fairness: Any, output_dir: P
         rows = assign_parts(split, rows, flow)
         manifest = Manifest.of(rows, {**task.definition, "cohort": dict(cohort.query), **split.query})
         flow.details["split_sha256"] = manifest.sha256
-        flow.details |= describe_split(task, rows, fairness.columns)
+        flow.details |= describe_split(task, rows, fairness, power)
         manifest.check_pinned(split.sha256)
         manifest.save(output_dir)
         flow.details["trainable"] = _why_not_trained(task, manifest)

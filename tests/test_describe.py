@@ -17,6 +17,7 @@ from midrc_ml.describe import describe
 from midrc_ml.errors import InputError
 from midrc_ml.evaluation.evaluate import Fairness
 from midrc_ml.evaluation.metrics import auroc
+from midrc_ml.evaluation.power import PowerAssumptions
 from midrc_ml.reporting.description import text_of
 from midrc_ml.splits.by_patient import ByPatient
 from midrc_ml.tasks.task import Task
@@ -81,6 +82,7 @@ def run(given: Given, folder: Path, **settings) -> dict:
         task=task(**settings),
         split=ByPatient(stratify=["label"]),
         fairness=Fairness(columns=["sex"]),
+        power=PowerAssumptions(),
         output_dir=folder,
     )
 
@@ -114,7 +116,8 @@ def test_studies_are_counted_with_their_cases_and_the_days_to_the_events(tmp_pat
     assert {row["column"]: row["n"] for row in flow["missing"]}["race"] == 70
     assert flow["follow_up"]["n"] == 2
     (test_part,) = [row for row in flow["split"] if row["part"] == "test"]
-    assert f"the test part has {test_part['n_patients']} patients" in flow["power"]
+    assert flow["power"]["overall"]["n_patients"] == test_part["n_patients"]
+    assert flow["power"]["overall"]["n"] == test_part["n"]
 
 
 def test_what_is_printed_and_what_is_written_agree(tmp_path: Path) -> None:
@@ -179,6 +182,7 @@ def test_classes_are_counted_by_name(tmp_path: Path) -> None:
     assert male["n_mild"] + female["n_mild"] == 26
     assert male["n_severe"] + female["n_severe"] == 13
     assert male["n_never"] == female["n_never"] == 0
-    assert "never 0; the rarest class" in flow["power"]
+    assert flow["power"]["overall"]["rarest_class"] == "never"
+    assert flow["power"]["overall"]["half_width"] is None
     assert flow["trainable"] is None
     assert "severe" in text_of(flow, question="q")

@@ -63,7 +63,7 @@ class Comparison:
 
 
 def draws_needed(family: int, alpha: float) -> int:
-    """The fewest draws B with `family` x 2 / (B + 1) < alpha: with fewer, no p-value of many patients passes Holm's first step."""
+    """The fewest draws B with `family` x 2 / (B + 1) < alpha: with fewer, no p-value passes Holm's first step."""
     return math.floor(round(2 * family / alpha, 6))
 
 

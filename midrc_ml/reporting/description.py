@@ -1,6 +1,6 @@
 """What a cohort holds for a task, in counts: nothing here reads a pixel or names a patient."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,10 @@ import pandas as pd
 from midrc_ml.cohorts.flow import label_counts
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.cohorts.selection import GROUP_COLUMNS, NOT_REPORTED
-from midrc_ml.evaluation.power import TYPICAL_AUROC, half_width, smallest_gap
+from midrc_ml.evaluation.power import PowerAssumptions
+from midrc_ml.evaluation.power_plan import power_plan
+from midrc_ml.evaluation.settings import Fairness
+from midrc_ml.reporting.power_text import power_lines
 from midrc_ml.splits.manifest import PARTS
 from midrc_ml.tables.keys import is_among
 from midrc_ml.tables.schemas import CASE_FLAGS, EVENT_KINDS
@@ -67,7 +70,7 @@ def describe_labels(tables: Tables, task: Task, rows: pd.DataFrame) -> dict[str,
     }
 
 
-def describe_split(task: Task, rows: pd.DataFrame, group_columns: Sequence[str]) -> dict[str, Any]:
+def describe_split(task: Task, rows: pd.DataFrame, fairness: Fairness, assumptions: PowerAssumptions) -> dict[str, Any]:
     """Sizes of the parts, and what the test part could show. rows: with `part`."""
     sizes = []
     for part in PARTS:
@@ -76,7 +79,8 @@ def describe_split(task: Task, rows: pd.DataFrame, group_columns: Sequence[str])
         if task.kind in ("binary", "time_to_event"):
             entry["n_positive"] = int((chosen["label"] == 1).sum())
         sizes.append(entry)
-    return {"split": sizes, "power": _power(task, rows[rows["part"] == "test"], group_columns)}
+    asked: dict[str, Any] = {"classes": task.classes, "fairness": fairness, "assumptions": assumptions}
+    return {"split": sizes, "power": power_plan(rows[rows["part"] == "test"], kind=task.kind, **asked)}
 
 
 def _counts(values: pd.Series) -> dict[str, int]:
@@ -128,54 +132,6 @@ def _days_to_events(tables: Tables, task: Task, rows: pd.DataFrame) -> list[dict
             }
         found.append(entry)
     return found
-
-
-def _power(task: Task, test: pd.DataFrame, group_columns: Sequence[str]) -> str:
-    """One line; patients are counted, not studies: a patient's studies are no independent witnesses."""
-    patients = test.groupby("patient_id").agg(label=("label", "max"))
-    if task.kind == "multiclass":
-        counts = patients["label"].value_counts().reindex(range(len(task.classes)), fill_value=0)
-        return (
-            f"the test part has {len(patients)} patients, by class "
-            + ", ".join(f"{name} {counts[position]}" for position, name in enumerate(task.classes))
-            + "; the rarest class decides what can be said"
-        )
-    if task.kind not in ("binary", "time_to_event"):
-        share = f"{1.96 / np.sqrt(len(patients)):.2f}" if len(patients) else "an unknown part"
-        return (
-            f"the test part has {len(patients)} patients: the 95 % interval of a mean error is about "
-            f"+/- {share} of its standard deviation"
-        )
-    positive, negative = _classes(patients["label"])
-    width = half_width(TYPICAL_AUROC, positive, negative)
-    if np.isnan(width):
-        return f"the test part has {positive} positive and {negative} negative patients: no AUROC can be estimated"
-    line = (
-        f"the test part has {len(patients)} patients, {positive} positive: an AUROC of {TYPICAL_AUROC:.2f} would have "
-        f"a 95 % interval of about +/- {width:.2f}"
-    )
-    gaps = [gap for column in group_columns if column in test.columns and (gap := _gap(test, patients, column))]
-    return "; ".join([line, *gaps])
-
-
-def _gap(test: pd.DataFrame, patients: pd.DataFrame, column: str) -> str | None:
-    """The smallest gap that could be shown between the two largest groups of `column`."""
-    group = test.drop_duplicates("patient_id").set_index("patient_id")[column].reindex(patients.index)
-    group = group[group != NOT_REPORTED]
-    largest = group.value_counts().index[:2]
-    if len(largest) < 2:
-        return None
-    counts = [_classes(patients.loc[group[group == name].index, "label"]) for name in largest]
-    gap = smallest_gap(counts[0], counts[1])
-    between = f"{column} {largest[0]} and {largest[1]}"
-    if np.isnan(gap):
-        return f"nothing can be said of a gap between {between}: one has a single class"
-    return f"a gap between {between} is found with 80 % power from {gap:.2f} on"
-
-
-def _classes(labels: pd.Series) -> tuple[int, int]:
-    positive = int((labels == 1).sum())
-    return positive, len(labels) - positive
 
 
 def text_of(flow: Mapping[str, Any], *, question: str, max_sites: int = 12) -> str:
@@ -238,7 +194,7 @@ def _labels_text(flow: Mapping[str, Any]) -> list[str]:
             + ")"
             for row in flow["split"]
         ]
-        lines += ["Split: " + ", ".join(sizes) + f"; SHA-256 {flow['split_sha256'][:12]}", f"Power: {flow['power']}"]
+        lines += ["Split: " + ", ".join(sizes) + f"; SHA-256 {flow['split_sha256'][:12]}", *power_lines(flow["power"])]
         lines += [f"Training: refused, {flow['trainable']}"] if flow.get("trainable") else []
     return lines
 
