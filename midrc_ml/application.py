@@ -26,6 +26,7 @@ from midrc_ml.predictions import predictions_table, save_predictions
 from midrc_ml.reporting.run_folder import ENVIRONMENT, RunFolder, source_state, write_environment
 from midrc_ml.reporting.terminal import say_results
 from midrc_ml.splits.manifest import Manifest
+from midrc_ml.tasks.reader_labels import labels_by_reader
 from midrc_ml.tasks.task import Task
 from midrc_ml.tasks.unlabelled import selected_studies
 from midrc_ml.tracking.tracker import RunFacts, RunTracker
@@ -110,7 +111,7 @@ def apply_run(
             run.decision.save(output_dir)
         results = None
         if is_labelled:
-            results = _evaluated(predictions, run)
+            results = _evaluated(predictions, run, labels_by_reader(run.task, tables, studies))
             facts = _run_facts(run, tables, manifest, studies, params)
             written = [*results.save(output_dir), *(output_dir / name for name in _AGGREGATES)]
             written += _reported(run, results, predictions, studies, tables, flow, audit, facts, output_dir)
@@ -141,7 +142,7 @@ def scored_table(
     return made if is_labelled else made.assign(**{name: np.nan for name in _TRUTH if name in made})
 
 
-def _evaluated(predictions: pd.DataFrame, run: FinishedRun) -> Results:
+def _evaluated(predictions: pd.DataFrame, run: FinishedRun, ratings: pd.DataFrame) -> Results:
     """The test, at the threshold of the run."""
     return evaluate_predictions(
         predictions,
@@ -151,6 +152,7 @@ def _evaluated(predictions: pd.DataFrame, run: FinishedRun) -> Results:
         evaluation=run.evaluation,
         fairness=run.fairness,
         decision=run.decision,
+        ratings=ratings,
     )
 
 
@@ -179,6 +181,7 @@ def _reported(
         metrics=results.metrics,
         groups=results.groups,
         gaps=results.gaps,
+        agreement=results.agreement,
         decision=results.decision,
         evaluation=run.evaluation,
         predictions=predictions,

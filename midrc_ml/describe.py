@@ -50,6 +50,7 @@ def describe(*, cohort: Any, task: Any, split: Any, fairness: Any, power: Any, o
         describe_labels,
         describe_split,
         describe_tables,
+        reader_agreement,
         series_of_no_study,
         text_of,
     )
@@ -68,6 +69,7 @@ def describe(*, cohort: Any, task: Any, split: Any, fairness: Any, power: Any, o
         rows = task.labelled_studies(tables, flow, image_files="if any")
         flow.count_labels(rows, kind=task.kind, classes=task.classes)
         flow.details |= describe_labels(tables, task, rows)
+        flow.details["agreement"] = reader_agreement(task, tables, rows)
         rows = assign_parts(split, rows, flow)
         manifest = Manifest.of(rows, {**task.definition, "cohort": dict(cohort.query), **split.query})
         flow.details["split_sha256"] = manifest.sha256

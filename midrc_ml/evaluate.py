@@ -14,7 +14,7 @@ known. It needs neither torch nor monai. See docs/evaluate.md.
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ log = logging.getLogger("midrc_ml.evaluate")  # also where the module runs as __
 
 _OBJECTS = ("task", "evaluation", "fairness", "tracking")
 _FILES = ("predictions", "truth", "manifest", "decision")
-_PLAIN = ("name", "export", "paths")
+_PLAIN = ("readers", "name", "export", "paths")
 _EXPORTS = (None, "melody")
 _OF_ANOTHER = " of another run"
 _RANKS = "scores are declared as ranks, and this metric needs probabilities: scores=as_given, or scores=logit"
@@ -76,6 +76,7 @@ def _run(config: DictConfig, output_dir: Path) -> None:
         manifest=config.manifest or None,
         decision=config.decision or None,
         form=form,
+        readers=[str(reader) for reader in plain["readers"] or []],
         name=config.name,
         export=config.export,
         log_dir=Path(config.paths.log_dir),
@@ -95,6 +96,7 @@ def evaluate(
     manifest: str | None,
     decision: str | None,
     form: Any,
+    readers: Sequence[str],
     name: str | None,
     export: str | None,
     log_dir: Path,
@@ -104,13 +106,15 @@ def evaluate(
     """Read, check and score predictions, and leave what a trained run leaves of them in `output_dir`; the results.
 
     task, evaluation, fairness, tracking: the objects of the config groups of these names. predictions, truth, manifest,
-    decision: places (`configs/evaluate.yaml`). form: a `PredictionForm`. params: the settings, for the tracker.
+    decision: places (`configs/evaluate.yaml`). form: a `PredictionForm`. readers: columns of the readers' own labels.
+    params: the settings, for the tracker.
 
     Raises:
         InputError: predictions that cannot be read, or are not the task's.
     """
     from midrc_ml.evaluation.doubts import doubts
-    from midrc_ml.evaluation.evaluate import decide, evaluate_predictions
+    from midrc_ml.evaluation.evaluate import RESULT_FILES, decide, evaluate_predictions
+    from midrc_ml.prediction_files.readers import ratings_in_columns
     from midrc_ml.prediction_files.reading import read_predictions
     from midrc_ml.predictions import save_predictions
     from midrc_ml.reporting.run_folder import RunFolder
@@ -119,7 +123,7 @@ def evaluate(
     folder = RunFolder(output_dir)
     with folder.running():
         log.info("Run folder: %s", output_dir)
-        columns = [*fairness.columns, *(column for columns in fairness.intersections for column in columns)]
+        columns = [*fairness.columns, *(column for columns in fairness.intersections for column in columns), *readers]
         given = read_predictions(
             predictions, task, form=form, truth=truth, manifest=manifest, further=list(dict.fromkeys(columns))
         )
@@ -141,6 +145,7 @@ def evaluate(
             fairness=fairness,
             decision=settled,
             withheld=_withheld(task.metrics) if form.scores == "rank" else None,
+            ratings=ratings_in_columns(table, readers) if readers else None,
         )
         results.save(output_dir)
         model = name or given.score_name or "predictions"
@@ -163,6 +168,7 @@ def evaluate(
             metrics=results.metrics,
             groups=results.groups,
             gaps=results.gaps,
+            agreement=results.agreement,
             decision=results.decision,
             evaluation=evaluation,
             predictions=table,
@@ -173,7 +179,7 @@ def evaluate(
             facts={**facts.tags, "split SHA-256": given.split_sha256, "model": model},
         )
         written = report.write(output_dir)
-        files = [output_dir / file for file in ("metrics.json", "groups.json", "gaps.json", "environment.json")]
+        files = [output_dir / file for file in (*RESULT_FILES, "environment.json")]
         tracking.start(facts, log_dir=log_dir.resolve(), run_key=folder.status["run_key"])
         folder.update(tracking_run_id=tracking.run_id)
         try:

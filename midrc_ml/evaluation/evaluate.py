@@ -18,6 +18,8 @@ import numpy as np
 import pandas as pd
 
 from midrc_ml.errors import InputError
+from midrc_ml.evaluation.ceiling import ceiling_rows
+from midrc_ml.evaluation.classes import called_class
 from midrc_ml.evaluation.decision import FILE_NAME, GIVEN, Decision
 from midrc_ml.evaluation.gaps import with_holm
 from midrc_ml.evaluation.scored_part import Asked, Row, ScoredPart
@@ -29,21 +31,30 @@ log = logging.getLogger(__name__)
 
 EVALUATED_PARTS = ("validation", "test")
 METRICS_FILE, GROUPS_FILE, GAPS_FILE = "metrics.json", "groups.json", "gaps.json"
+AGREEMENT_FILE = "agreement.json"  # where the labels have readers
+RESULT_FILES = (METRICS_FILE, GROUPS_FILE, GAPS_FILE, AGREEMENT_FILE)
 
 
 @dataclass(frozen=True)
 class Results:
-    """metrics, groups, gaps: rows of the three files. decision: the threshold, and how scores were recalibrated."""
+    """metrics, groups, gaps: rows of the three files. decision: the threshold, and how scores were recalibrated.
+
+    agreement: of readers with each other and with the model; rows of `agreement.json`, which is there if they are.
+    """
 
     metrics: list[Row]
     groups: list[Row]
     gaps: list[Row] = field(default_factory=list)
     decision: Decision | None = None
+    agreement: list[Row] = field(default_factory=list)
 
     def save(self, folder: Path) -> list[Path]:
         """Write the files; a value that cannot be estimated is null. The paths of those that hold aggregates only."""
         written = []
-        for name, rows in ((METRICS_FILE, self.metrics), (GROUPS_FILE, self.groups), (GAPS_FILE, self.gaps)):
+        files = {METRICS_FILE: self.metrics, GROUPS_FILE: self.groups, GAPS_FILE: self.gaps}
+        if self.agreement:
+            files[AGREEMENT_FILE] = self.agreement
+        for name, rows in files.items():
             text = json.dumps(rows, indent=1, allow_nan=False)
             (folder / name).write_text(text + "\n", encoding="utf-8")
             written.append(folder / name)
@@ -68,11 +79,13 @@ def evaluate_predictions(
     fairness: Fairness,
     decision: Decision | None = None,
     withheld: Mapping[str, str] | None = None,
+    ratings: pd.DataFrame | None = None,
 ) -> Results:
     """Every metric of the task on the validation and test parts, overall and by group, with intervals, and the gaps.
 
     kind, classes: of the task. decision: whose threshold is used; without one it is chosen on the validation part.
     Its recalibration has been applied to the scores already. withheld: {metric: why it is not to be estimated}.
+    ratings: what each reader would make the label, (study_id, reader), NaN where he did not read the study.
     `n_positive` is the number of positives or of events, {class: number}, or None.
 
     Raises:
@@ -98,7 +111,27 @@ def evaluate_predictions(
         gaps += [{"part": part, **row} for row in with_holm(scored.gaps())]
     if kind == "binary":
         overall.append(_threshold_row(decision))
-    return Results(metrics=overall, groups=groups, gaps=gaps, decision=decision)
+    agreement = [] if ratings is None else _agreement(table, ratings, asked, evaluation, threshold)
+    return Results(metrics=overall, groups=groups, gaps=gaps, decision=decision, agreement=agreement)
+
+
+def _agreement(
+    table: pd.DataFrame, ratings: pd.DataFrame, asked: Asked, evaluation: Evaluation, threshold: float
+) -> list[Row]:
+    """Readers and model on the test part; none of a time_to_event task, and of a binary one without a threshold."""
+    test = table[table["part"] == "test"]
+    y_true, y_score = asked.arrays(test)
+    if asked.kind == "time_to_event" or ratings.shape[1] < 2 or test.empty:
+        return []
+    called: Any = y_score
+    if asked.kind == "binary":
+        called = None if math.isnan(threshold) else (y_score >= threshold).astype(np.float64)
+    elif asked.kind == "multiclass":
+        called = called_class(y_score).astype(np.float64)
+    of_test = ratings.reindex(test["study_id"])
+    return ceiling_rows(
+        of_test, test["patient_id"], kind=asked.kind, evaluation=evaluation, label=y_true, called=called
+    )
 
 
 def decide(

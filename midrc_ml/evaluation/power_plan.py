@@ -157,10 +157,10 @@ def _judged(
     if size.few < LEAST_PATIENTS:
         who = "patients of the rarer class" if ranked else "patients"
         return row | {"half_width": None, "never": f"{size.few} {who}, fewer than {LEAST_PATIENTS}: no interval"}
-    if reference is None:
-        return row | {"never": None}
     if not valid:
         return row | {"never": "not reported: no gap is asked of it"}
+    if reference is None:
+        return row | {"never": None}
     if not ranked:
         spread = math.hypot(error(0), _standard_error(reference, kind)(0))
         gaps = [assumptions.reach(count) * spread for count in (1, family)]

@@ -9,13 +9,15 @@ import pandas as pd
 from midrc_ml.cohorts.flow import label_counts
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.cohorts.selection import GROUP_COLUMNS, NOT_REPORTED
+from midrc_ml.evaluation.ceiling import ceiling_rows
 from midrc_ml.evaluation.power import PowerAssumptions
 from midrc_ml.evaluation.power_plan import power_plan
-from midrc_ml.evaluation.settings import Fairness
+from midrc_ml.evaluation.settings import Evaluation, Fairness
 from midrc_ml.reporting.power_text import power_lines
 from midrc_ml.splits.manifest import PARTS
 from midrc_ml.tables.keys import is_among
 from midrc_ml.tables.schemas import CASE_FLAGS, EVENT_KINDS
+from midrc_ml.tasks.reader_labels import labels_by_reader
 from midrc_ml.tasks.task import Task
 
 LABELS_BY = ("site", "sex", "age_band", "race", "modality")
@@ -68,6 +70,12 @@ def describe_labels(tables: Tables, task: Task, rows: pd.DataFrame) -> dict[str,
         "follow_up": _follow_up(tables, rows),
         "days_to_event": _days_to_events(tables, task, rows),
     }
+
+
+def reader_agreement(task: Task, tables: Tables, rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """How well the readers of the labels agree with each other: what a model's agreement is to be held against."""
+    ratings = labels_by_reader(task, tables, rows)
+    return ceiling_rows(ratings, rows["patient_id"], kind=task.kind, evaluation=Evaluation())
 
 
 def describe_split(task: Task, rows: pd.DataFrame, fairness: Fairness, assumptions: PowerAssumptions) -> dict[str, Any]:
@@ -187,6 +195,12 @@ def _labels_text(flow: Mapping[str, Any]) -> list[str]:
             )
     constant = "; ".join(flow["constant_sites"]) or "none"
     lines.append(f"Sites that do not record the label: {constant}")
+    for row in flow.get("agreement", ()):
+        if row["value"] is not None:
+            limits = f" [{row['low']:.3f}, {row['high']:.3f}]" if row["low"] is not None else ""
+            lines.append(
+                f"Ceiling: {row['comparison']}, {row['metric']} {row['value']:.3f}{limits}, {row['n']:,} studies"
+            )
     if "split" in flow:
         sizes = [
             f"{row['part']} {row['n']:,} ({row['n_patients']:,} patients"

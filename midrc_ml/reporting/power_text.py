@@ -32,14 +32,15 @@ def power_lines(plan: Row) -> list[str]:
                 f"  a {name} of {assumed[name]:g} to about +/- {overall[f'{name}_half_width']:.3f}; two models from "
                 f"{_from(overall[f'{name}_smallest_difference'])} on"
             )
-    judged = [row for row in plan["groups"] if row["never"] is None]
+    part_of_all = [row for row in plan["groups"] if row["n"] != overall["n"]]
+    judged = [row for row in part_of_all if row["never"] is None]
     if judged:
         shown = sorted(judged, key=lambda row: -row["n"])[:_MOST_GROUPS]
         table = _group_table([row for row in judged if row in shown], plan["family"])
         left_out = len(judged) - len(shown)
         lines += table.as_text().splitlines()
         lines += [f"  {left_out} smaller groups stand in cohort_flow.json"] if left_out else []
-    never = [row for row in plan["groups"] if row["never"] is not None]
+    never = [row for row in part_of_all if row["never"] is not None]
     if never:
         lines.append("No gap, or no interval, of these groups can be shown by this test part:")
         lines += [f"  {_name(row)}: {row['never']}" for row in never[:_MOST_GROUPS]]

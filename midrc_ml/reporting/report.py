@@ -18,6 +18,7 @@ from midrc_ml.evaluation.settings import Evaluation
 from midrc_ml.evaluation.survival import kaplan_meier, risk_thirds
 from midrc_ml.predictions import class_names, truth_and_score
 from midrc_ml.reporting import figures
+from midrc_ml.reporting.agreement_table import agreement_table
 from midrc_ml.reporting.calibration import calibration_table, draw_calibration
 from midrc_ml.reporting.group_tables import counted_text, group_tables, largest_groups, value_text
 from midrc_ml.reporting.tables import Table, limits_text
@@ -34,7 +35,7 @@ class Report:
     `time` of a time_to_event task; None = those of the predictions. flow: None where there was no cohort. history,
     monitor: of training, empty where there was none. warnings: what may be wrong with the numbers, said before them.
     notes: what else a reader has to know. scores_are_ranks: only their order means something, so that no calibration
-    is drawn. gaps: rows of `gaps.json`. decision: the threshold and recalibration; None = there was none.
+    is drawn. gaps, agreement: rows of their files. decision: the threshold and recalibration; None = there was none.
     """
 
     task_name: str
@@ -47,6 +48,7 @@ class Report:
     metrics: Sequence[Row]
     groups: Sequence[Row]
     gaps: Sequence[Row] = ()
+    agreement: Sequence[Row] = ()
     decision: Decision | None = None
     evaluation: Evaluation = field(default_factory=Evaluation)
     predictions: pd.DataFrame
@@ -155,6 +157,7 @@ class Report:
             "warnings": self.warnings,
             "test_table": self._metric_table(test_rows),
             "settled": self._settled(),
+            "agreement": agreement_table(self.agreement),
             "calibration": None if self.scores_are_ranks else calibration_table(test, self.kind),
             "validation_table": self._metric_table([row for row in self.metrics if row["part"] == "validation"]),
             "group_tables": group_tables(

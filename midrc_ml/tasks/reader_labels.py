@@ -1,0 +1,38 @@
+"""What each reader alone would make the label of a study: the label rule of the task, asked of one reader at a time."""
+
+import inspect
+from dataclasses import replace
+from functools import partial
+
+import pandas as pd
+
+from midrc_ml.cohorts.reader import Tables
+from midrc_ml.errors import InputError
+from midrc_ml.tasks.task import Task
+
+_OF_ONE_READER = {"readers": "mean", "min_readers": 1, "rule": "majority"}
+
+
+def labels_by_reader(task: Task, tables: Tables, rows: pd.DataFrame) -> pd.DataFrame:
+    """A row for each study_id of `rows`, a column for each reader, in the terms of the label; NaN = did not read it.
+
+    No columns where the label is no reading, or fewer than two readers read any of these studies. An adjudicator, who
+    saw what the others said, is no reader.
+    """
+    study = pd.Index(rows["study_id"])
+    none = pd.DataFrame(index=study)
+    if "readings" not in task.needs or "readings" in tables.absent:
+        return none
+    takes = inspect.signature(task.label).parameters
+    alone = partial(task.label, **{name: value for name, value in _OF_ONE_READER.items() if name in takes})
+    readings = tables.readings[tables.readings["study_id"].isin(rows["study_id"])]
+    found = {}
+    for reader in sorted(set(readings["reader"]) - {task.settings.get("adjudicator")}):
+        of_reader = replace(tables, readings=readings[readings["reader"] == reader])
+        try:
+            label = alone(of_reader, rows)["label"].to_numpy(dtype=float)
+        except InputError:  # this reader read something else
+            continue
+        if not pd.isna(label).all():
+            found[reader] = label
+    return pd.DataFrame(found, index=study) if len(found) > 1 else none
