@@ -112,6 +112,7 @@ def evaluate(
     Raises:
         InputError: predictions that cannot be read, or are not the task's.
     """
+    from midrc_ml.evaluation.ceiling import LEAST_STUDIES
     from midrc_ml.evaluation.doubts import doubts
     from midrc_ml.evaluation.evaluate import RESULT_FILES, decide, evaluate_predictions
     from midrc_ml.prediction_files.readers import ratings_in_columns
@@ -148,6 +149,9 @@ def evaluate(
             ratings=ratings_in_columns(table, readers) if readers else None,
         )
         results.save(output_dir)
+        if readers and not results.agreement:
+            notes.append(f"readers: no two of {', '.join(readers)} read {LEAST_STUDIES} studies in common")
+            log.info("Note: %s", notes[-1])
         model = name or given.score_name or "predictions"
         if export == "melody":
             from midrc_ml.prediction_files.melody import export_melody

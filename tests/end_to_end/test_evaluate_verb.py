@@ -358,3 +358,46 @@ def test_a_run_that_is_evaluated_again_has_the_same_numbers(evaluated: Callable,
 def test_predictions_of_another_task_are_refused(evaluated: Callable, tracked_run: Path) -> None:
     with pytest.raises(InputError, match="files of different tasks"):
         evaluated("task=covid", f"predictions={tracked_run}")
+
+
+def with_readers(folder: Path, second: object = None) -> Path:
+    """60 studies that two readers scored, and a model that gives their mean and a little."""
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 25, 60)
+    other = np.clip(first + rng.integers(-2, 3, 60), 0, 24)
+    table = pd.DataFrame({"study_id": [f"s{n}" for n in range(60)], "y_true": (first + other) / 2, "r1": first})
+    table = table.assign(r2=other if second is None else second, y_score=table["y_true"] + 0.3)
+    table.to_csv(folder / "readers.csv", index=False)
+    return folder / "readers.csv"
+
+
+def test_readers_stand_beside_the_model_in_the_report(evaluated: Callable, tmp_path: Path) -> None:
+    folder = evaluated("task=mrale", f"predictions={with_readers(tmp_path)}", "readers=[r1,r2]",
+                       "columns.patient_id=study_id", "evaluation.num_draws=100")  # fmt: skip
+    found = {(row["comparison"], row["metric"]): row for row in json.loads((folder / "agreement.json").read_text())}
+    assert found["model against reader", "mae"]["value"] < found["reader against reader", "mae"]["value"]
+    assert "Readers and model, test part" in (folder / "report.md").read_text()
+    assert "model against reader, minus reader against reader" in (folder / "report.html").read_text()
+
+
+def test_readers_without_studies_in_common_are_said(evaluated: Callable, tmp_path: Path) -> None:
+    folder = evaluated("task=mrale", f"predictions={with_readers(tmp_path, '')}", "readers=[r1,r2]",
+                       "columns.patient_id=study_id", "evaluation.num_draws=100")  # fmt: skip
+    assert not (folder / "agreement.json").exists()
+    assert "readers: no two of r1, r2 read 10 studies in common" in (folder / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("readers", "second", "said"),
+    [
+        ("[r1]", None, r"readers is \['r1'\]; it must name at least two columns, each once"),
+        ("[r1,r2]", "mild", "readers: column r2 holds something other than a number in 60 rows"),
+        ("[r1,r9]", None, "r9"),
+    ],
+)
+def test_readers_that_cannot_be_are_refused(
+    readers: str, second: str | None, said: str, evaluated: Callable, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=said):
+        evaluated("task=mrale", f"predictions={with_readers(tmp_path, second)}", f"readers={readers}",
+                  "columns.patient_id=study_id")  # fmt: skip
