@@ -4,6 +4,7 @@ python -m midrc_ml.describe task=icu                                           t
 python -m midrc_ml.describe task=icu cohort=midrc cohort.root=/data/midrc
 python -m midrc_ml.describe task=icu_ever cohort=midrc cohort.root=FOLDER      a case table alone is enough
 python -m midrc_ml.describe task=covid split=leave_one_site_out split.site=419639
+python -m midrc_ml.describe task=icu reference=census.csv                      who is missing, against a population
 
 Writes `cohort_flow.json`, `flow.png`, `excluded.parquet` (ids and reasons of what is left out),
 `series_of_no_study.parquet` where there are any, and the split into the folder that it prints. It needs neither torch
@@ -11,6 +12,7 @@ nor images.
 """
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +36,24 @@ def _run(config: DictConfig, output_dir: Path) -> None:
     used = OmegaConf.masked_copy(config, list(_USED))
     made = instantiated(used)
     save_config(config, output_dir)
-    describe(**made, output_dir=output_dir)
+    place = None if config.reference in (None, "") else os.path.abspath(os.path.expanduser(str(config.reference)))
+    describe(**made, reference=place, output_dir=output_dir)
 
 
-def describe(*, cohort: Any, task: Any, split: Any, fairness: Any, power: Any, output_dir: Path) -> dict[str, Any]:
+def describe(
+    *, cohort: Any, task: Any, split: Any, fairness: Any, power: Any, reference: str | None = None, output_dir: Path
+) -> dict[str, Any]:
     """Describe `task` on `cohort`, print it, and write it into `output_dir`; what was written as JSON.
 
-    The arguments are the objects of the config groups of the same names.
+    The arguments are the objects of the config groups of the same names. reference: a table of a population
+    (`evaluation/reference_population.py`) that the people with a label are held against.
 
     Raises:
         InputError: nothing to read, a table that the task needs is absent, or no study has a label.
     """
     from midrc_ml.cohorts.flow import CohortFlow
+    from midrc_ml.evaluation.reference_population import read_reference
+    from midrc_ml.evaluation.representativeness import representativeness_rows
     from midrc_ml.reporting.description import (
         describe_labels,
         describe_split,
@@ -58,6 +66,7 @@ def describe(*, cohort: Any, task: Any, split: Any, fairness: Any, power: Any, o
     from midrc_ml.splits.by_patient import assign_parts
     from midrc_ml.splits.manifest import Manifest
 
+    population = None if reference is None else read_reference(Path(reference))
     tables = cohort.read()
     flow = CohortFlow(origin=tables.origin)
     flow.details["tables"] = describe_tables(tables)
@@ -69,6 +78,8 @@ def describe(*, cohort: Any, task: Any, split: Any, fairness: Any, power: Any, o
         rows = task.labelled_studies(tables, flow, image_files="if any")
         flow.count_labels(rows, kind=task.kind, classes=task.classes)
         flow.details |= describe_labels(tables, task, rows)
+        if population is not None:
+            flow.details["representativeness"] = representativeness_rows(rows, population)
         flow.details["agreement"] = reader_agreement(task, tables, rows)
         rows = assign_parts(split, rows, flow)
         manifest = Manifest.of(rows, {**task.definition, "cohort": dict(cohort.query), **split.query})

@@ -158,6 +158,20 @@ def text_of(flow: Mapping[str, Any], *, question: str, max_sites: int = 12) -> s
     return "\n".join(lines)
 
 
+def _against_population(row: Mapping[str, Any]) -> list[str]:
+    title = f"{row['attribute']} against {row['reference']}, {row['n_patients']:,} patients"
+    title += f" ({row['n_not_reported']:,} not reported)"
+    if row["value"] is None:
+        return ["", f"{title}: {row['reason']}"]
+    cells = [(one["category"], f"{one['share']:.1%}", f"{one['share_of_reference']:.1%}") for one in row["categories"]]
+    return [
+        "",
+        f"{title}: Jensen-Shannon distance {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]; a sample of the "
+        f"reference would have about {row['by_chance']:.3f}",
+        *_table((row["attribute"], "here", "reference"), cells),
+    ]
+
+
 def _tables_text(tables: Mapping[str, Any]) -> list[str]:
     lines = ["Tables", "  " + ", ".join(f"{n:,} {name}" for name, n in tables["rows"].items())]
     for name in ("events", "readings"):
@@ -195,6 +209,8 @@ def _labels_text(flow: Mapping[str, Any]) -> list[str]:
             )
     constant = "; ".join(flow["constant_sites"]) or "none"
     lines.append(f"Sites that do not record the label: {constant}")
+    for row in flow.get("representativeness", ()):
+        lines += _against_population(row)
     for row in flow.get("agreement", ()):
         if row["value"] is not None:
             limits = f" [{row['low']:.3f}, {row['high']:.3f}]" if row["low"] is not None else ""
