@@ -13,7 +13,7 @@ from midrc_ml.evaluation.calibration import expected_calibration_error
 from midrc_ml.evaluation.draws import PatientDraws
 from midrc_ml.evaluation.evaluate import with_threshold
 from midrc_ml.evaluation.groups import GroupColumn
-from midrc_ml.evaluation.intervals import Interval, percentile_interval, two_sided_p_value
+from midrc_ml.evaluation.intervals import Interval, percentile_interval, two_sided_p_value, why_no_interval
 from midrc_ml.evaluation.metrics import is_better_low
 from midrc_ml.evaluation.scored_part import Asked
 from midrc_ml.evaluation.scorers import Grouping, Metric, values_of_draws, values_of_studies
@@ -118,7 +118,11 @@ class PairedScoring:
             value = self._value(scored, name, 0, 0)
             why = self._why_not(scored, name, 0, 0)
             drawn = np.zeros(0) if why else scored.drawn[0][name][:, 0]
-            found = Interval(None, None, why) if why else self._interval(name, drawn, 0, 0)
+            found = (
+                Interval(None, None, why)
+                if why
+                else self._interval(name, drawn, self._num_patients(self._members[0][0]))
+            )
             spread = _spread(scored.by_seed.get(name, np.zeros(0)))
             sampling_se = _se(drawn) if found.low is not None else None
             yield {
@@ -154,12 +158,17 @@ class PairedScoring:
         if both[0] is not None and both[1] is not None:
             change = both[0] - both[1]
             drawn = scored.drawn[place][name][:, number] - reference.drawn[place][name][:, number]
-            found = self._interval(name, drawn, place, number)
-            if found.low is not None:
-                few = self._num_patients(self._members[place][number])
-                p_value, se = two_sided_p_value(drawn, num_patients=few), _se(drawn)
-            elif _same_scores(scored.model, reference.model):
+            few = self._num_patients(self._members[place][number])
+            found = self._interval(name, drawn, few)
+            for one in pair:
+                # A model whose value no draw changes hides its error, and would lend the other's to the difference.
+                reason = why_no_interval(one.drawn[place][name][:, number], few)
+                if found.low is not None and reason is not None:
+                    found = Interval(None, None, f"{one.model.name}: {reason}")
+            if _same_scores(scored.model, reference.model):
                 found = Interval(None, None, "both give every study the same score")
+            if found.low is not None:
+                p_value, se = two_sided_p_value(drawn, num_patients=few), _se(drawn)
         spreads = [_spread(one.by_seed.get(name, np.zeros(0))) for one in pair] if place == 0 else []
         seed_se = _combined(*(_of_mean(spread) for spread in spreads)) if spreads else None
         members = self._members[place][number]
@@ -191,12 +200,11 @@ class PairedScoring:
         value = float(scored.values[place][name][number])
         return None if math.isnan(value) else value
 
-    def _interval(self, name: str, drawn: Array, place: int, number: int) -> Interval:
+    def _interval(self, name: str, drawn: Array, few: int) -> Interval:
         if is_distance(self._metrics[name]):
             return Interval(
                 None, None, "a distance from 0, whose draws lie above its value: no difference of such is centred"
             )
-        few = self._num_patients(self._members[place][number])
         return percentile_interval(drawn, self._confidence, num_patients=few)
 
     def _num_patients(self, members: NDArray[np.bool_]) -> int:

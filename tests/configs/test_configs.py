@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from midrc_ml.config import flat, instantiated, register, shareable_params, shipped_folder
 
 CONFIGS = shipped_folder("configs")
+# Not of train, or parts of another group.
+APART = {"hydra", "metrics", "discharge", "breathing_support", "selection", "form", "power"}
 CHOICES = [
     f"{group.name}={path.stem}"
     for group in sorted(CONFIGS.iterdir())
-    if group.is_dir() and group.name not in ("hydra", "metrics", "discharge", "breathing_support", "selection", "form")
+    if group.is_dir() and group.name not in APART
     for path in sorted(group.glob("*.yaml"))
 ]
 TASKS = sorted(path.stem for path in (CONFIGS / "task").glob("*.yaml"))
@@ -164,3 +166,9 @@ def test_a_sweep_runs_every_job_and_says_that_one_failed(command: Callable, tmp_
     assert result.stderr.count("but cohort.root is not set") == 2  # once for each
     assert "error: not every run of the sweep ended well" in result.stderr
     assert [len(list(tmp_path.glob(f"multiruns/*/{job}/status.json"))) for job in ("icu/0", "icu_ever/1")] == [1, 1]
+
+
+def test_what_describe_assumes_of_a_model_composes() -> None:
+    config = composed("task=icu", "power.auroc=0.75", name="describe")
+    made = instantiated(OmegaConf.masked_copy(config, ["power"]))["power"]
+    assert (made.auroc, made.patient_correlation) == (0.75, 0.5)

@@ -188,6 +188,17 @@ def test_seeds_are_one_model_with_their_spread_and_that_of_the_sample_apart(
     assert (row["seed_se"], row["combined_se"]) == (None, None)  # of one seed nobody knows
 
 
+def test_a_model_whose_value_no_draw_changes_lends_the_difference_no_interval(
+    studies: pd.DataFrame, truth: np.ndarray
+) -> None:
+    all_called = ComparedModel(name="all", scores=[np.full(len(studies), 0.9)], thresholds=[0.5])
+    other = model("b", studies, seed=2)
+    (row,) = compare([all_called, other], studies, truth, {"sensitivity": sensitivity}).differences
+    assert row["difference"] < 0
+    assert (row["low"], row["high"], row["p_value"]) == (None, None, None)
+    assert row["reason"] == "all: all 200 bootstrap draws give the same value: too few patients, or one score for all"
+
+
 def test_a_difference_of_seeds_is_that_of_their_means_within_each_draw(
     studies: pd.DataFrame, truth: np.ndarray
 ) -> None:
