@@ -6,9 +6,9 @@ python -m midrc_ml.describe task=icu_ever cohort=midrc cohort.root=FOLDER      a
 python -m midrc_ml.describe task=covid split=leave_one_site_out split.site=419639
 python -m midrc_ml.describe task=icu reference=census.csv                      who is missing, against a population
 
-Writes `cohort_flow.json`, `flow.png`, `excluded.parquet` (ids and reasons of what is left out),
-`series_of_no_study.parquet` where there are any, and the split into the folder that it prints. It needs neither torch
-nor images.
+Writes `cohort_flow.json`, `flow.png`, `excluded.parquet` (ids and reasons of what is left out), the split and, where there
+are any, `series_of_no_study.parquet` and `ratings.parquet` (each reader's own label) into the folder that it prints. It
+needs neither torch nor images.
 """
 
 import logging
@@ -65,6 +65,7 @@ def describe(
     from midrc_ml.reporting.figures import flow_diagram
     from midrc_ml.splits.by_patient import assign_parts
     from midrc_ml.splits.manifest import Manifest
+    from midrc_ml.tasks.reader_labels import labels_by_reader, save_ratings
 
     population = None if reference is None else read_reference(Path(reference))
     tables = cohort.read()
@@ -80,7 +81,9 @@ def describe(
         flow.details |= describe_labels(tables, task, rows)
         if population is not None:
             flow.details["representativeness"] = representativeness_rows(rows, population)
-        flow.details["agreement"] = reader_agreement(task, tables, rows)
+        ratings = labels_by_reader(task, tables, rows)
+        save_ratings(ratings, output_dir)
+        flow.details["agreement"] = reader_agreement(task, ratings, rows)
         rows = assign_parts(split, rows, flow)
         manifest = Manifest.of(rows, {**task.definition, "cohort": dict(cohort.query), **split.query})
         flow.details["split_sha256"] = manifest.sha256

@@ -120,6 +120,7 @@ def evaluate(
     from midrc_ml.predictions import save_predictions
     from midrc_ml.reporting.run_folder import RunFolder
     from midrc_ml.reporting.terminal import say_results
+    from midrc_ml.tasks.reader_labels import load_ratings, save_ratings
 
     folder = RunFolder(output_dir)
     with folder.running():
@@ -137,6 +138,10 @@ def evaluate(
         given.save_split(output_dir)
         folder.update(split_sha256=given.split_sha256, predictions_sha256=given.sha256)
         _say_who_is_in(given, notes)
+        ratings = None if given.split is None else load_ratings(given.split.folder)
+        if readers:
+            ratings = ratings_in_columns(table, readers)
+        save_ratings(ratings, output_dir)
         results = evaluate_predictions(
             table,
             task.metrics,
@@ -146,7 +151,7 @@ def evaluate(
             fairness=fairness,
             decision=settled,
             withheld=_withheld(task.metrics) if form.scores == "rank" else None,
-            ratings=ratings_in_columns(table, readers) if readers else None,
+            ratings=ratings,
         )
         results.save(output_dir)
         if readers and not results.agreement:

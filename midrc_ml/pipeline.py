@@ -26,7 +26,7 @@ from midrc_ml.reporting.run_folder import RunFolder, source_state, write_environ
 from midrc_ml.reporting.terminal import say_results, say_who_is_in
 from midrc_ml.splits.by_patient import Split, assign_parts
 from midrc_ml.splits.manifest import PARTS, Manifest
-from midrc_ml.tasks.reader_labels import labels_by_reader
+from midrc_ml.tasks.reader_labels import labels_by_reader, save_ratings
 from midrc_ml.tasks.task import Task
 from midrc_ml.tracking.tracker import RunFacts, RunTracker
 from midrc_ml.training.algorithms import Algorithm, check_groups
@@ -162,6 +162,7 @@ def train_and_evaluate(
             write_environment(output_dir)  # again: torch is in use now, and tells its build and the GPU
             save_predictions(predictions, output_dir / "predictions.parquet")
             of_task |= {"ratings": labels_by_reader(task, tables, studies)}
+            save_ratings(of_task["ratings"], output_dir)
             results = evaluate_predictions(predictions, task.metrics, **of_task, fairness=fairness, decision=decision)
             results_written = results.save(output_dir)
             from midrc_ml.reporting.report import Report  # with matplotlib, which nothing before this needs

@@ -17,7 +17,6 @@ from midrc_ml.reporting.power_text import power_lines
 from midrc_ml.splits.manifest import PARTS
 from midrc_ml.tables.keys import is_among
 from midrc_ml.tables.schemas import CASE_FLAGS, EVENT_KINDS
-from midrc_ml.tasks.reader_labels import labels_by_reader
 from midrc_ml.tasks.task import Task
 
 LABELS_BY = ("site", "sex", "age_band", "race", "modality")
@@ -72,9 +71,11 @@ def describe_labels(tables: Tables, task: Task, rows: pd.DataFrame) -> dict[str,
     }
 
 
-def reader_agreement(task: Task, tables: Tables, rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """How well the readers of the labels agree with each other: what a model's agreement is to be held against."""
-    ratings = labels_by_reader(task, tables, rows)
+def reader_agreement(task: Task, ratings: pd.DataFrame, rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """How well the readers of the labels agree with each other: what a model's agreement is to be held against.
+
+    ratings: of `labels_by_reader`.
+    """
     return ceiling_rows(ratings, rows["patient_id"], kind=task.kind, evaluation=Evaluation())
 
 

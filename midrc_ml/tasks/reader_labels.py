@@ -3,6 +3,7 @@
 import inspect
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 
@@ -10,6 +11,7 @@ from midrc_ml.cohorts.reader import Tables
 from midrc_ml.errors import InputError
 from midrc_ml.tasks.task import Task
 
+RATINGS_FILE = "ratings.parquet"
 _OF_ONE_READER = {"readers": "mean", "min_readers": 1, "rule": "majority"}
 
 
@@ -36,3 +38,26 @@ def labels_by_reader(task: Task, tables: Tables, rows: pd.DataFrame) -> pd.DataF
         if not pd.isna(label).all():
             found[reader] = label
     return pd.DataFrame(found, index=study) if len(found) > 1 else none
+
+
+def save_ratings(ratings: pd.DataFrame | None, folder: Path) -> None:
+    """Write `ratings.parquet` beside the split, for models that are evaluated later; nothing where nobody rated."""
+    if ratings is not None and ratings.shape[1]:
+        ratings.rename_axis("study_id").reset_index().to_parquet(folder / RATINGS_FILE, index=False)
+
+
+def load_ratings(folder: Path) -> pd.DataFrame | None:
+    """Those of `save_ratings`; None where the folder has none.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = folder / RATINGS_FILE
+    if not path.is_file():
+        return None
+    try:
+        return pd.read_parquet(path).set_index("study_id").astype(float)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{path} is damaged ({type(error).__name__}); describe the cohort again, or remove it"
+        ) from None

@@ -343,6 +343,9 @@ def test_ralo_s_published_values_come_out_of_the_stored_predictions(
     assert round(found["test", "mae_sd"]["value"], 2) == spread
     assert pd.read_parquet(folder / "predictions.parquet").query("part == 'test'")["patient_id"].nunique() == 105
     assert "RALO radiographs" in (folder / "report.md").read_text()
+    beside = {(row["comparison"], row["metric"]): row for row in json.loads((folder / "agreement.json").read_text())}
+    assert beside["model against label", "mae"]["value"] == pytest.approx(found["test", "mae"]["value"], abs=1e-12)
+    assert beside["reader against reader", "mae"]["value"] < beside["model against reader", "mae"]["value"]
 
 
 def test_a_run_that_is_evaluated_again_has_the_same_numbers(evaluated: Callable, tracked_run: Path) -> None:

@@ -1,14 +1,17 @@
 """The label as each reader alone would make it."""
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from timelines import studies_on
 
 from midrc_ml.cohorts.reader import Tables
+from midrc_ml.errors import InputError
 from midrc_ml.evaluation.metrics import mae
-from midrc_ml.tasks.reader_labels import labels_by_reader
+from midrc_ml.tasks.reader_labels import labels_by_reader, load_ratings, save_ratings
 from midrc_ml.tasks.readings import class_by_readers, reading
 from midrc_ml.tasks.task import Task
 
@@ -58,6 +61,16 @@ def test_classes_are_positions_and_an_adjudicator_is_no_reader() -> None:
     found = labels_by_reader(asked, tables_of(named, "category"), ROWS)
     assert list(found.columns) == ["r1", "r2"]
     np.testing.assert_array_equal(found.to_numpy(), [[1, 0], [0, 0], [np.nan, np.nan]])
+
+
+def test_ratings_are_kept_beside_the_split_and_read_back(tmp_path: Path) -> None:
+    assert load_ratings(tmp_path) is None
+    found = labels_by_reader(task(partial(reading, name="opacity")), tables_of(SCORES), ROWS)
+    save_ratings(found, tmp_path)
+    pd.testing.assert_frame_equal(load_ratings(tmp_path), found, check_names=False)
+    (tmp_path / "ratings.parquet").write_bytes(b"no table")
+    with pytest.raises(InputError, match=r"ratings\.parquet is damaged"):
+        load_ratings(tmp_path)
 
 
 def test_one_reader_alone_or_a_label_that_is_no_reading_has_none() -> None:
