@@ -6,9 +6,9 @@ python -m midrc_ml.describe task=icu_ever cohort=midrc cohort.root=FOLDER      a
 python -m midrc_ml.describe task=covid split=leave_one_site_out split.site=419639
 python -m midrc_ml.describe task=icu reference=census.csv                      who is missing, against a population
 
-Writes `cohort_flow.json`, `flow.png`, `excluded.parquet` (ids and reasons of what is left out), the split and, where there
-are any, `series_of_no_study.parquet` and `ratings.parquet` (each reader's own label) into the folder that it prints. It
-needs neither torch nor images.
+Writes `cohort_flow.json`, `flow.png`, `excluded.parquet` (ids and reasons of what is left out), the split and, where
+there are any, `series_of_no_study.parquet` and `ratings.parquet` (each reader's own label) into the folder that it
+prints. It needs neither torch nor images.
 """
 
 import logging
