@@ -272,6 +272,8 @@ def test_rows_without_a_label_are_refused_or_left_out(read: Callable) -> None:
         (lambda t: t.assign(part="train"), "all 12 rows are of the part train"),
         (lambda t: t.assign(part="val"), "no row of the part test is left"),
         (lambda t: t.assign(y_true=t["y_true"] + 1), "6 of 12 y_true are neither 0 nor 1; say what they are: 'labels="),
+        (lambda t: t.assign(y_true=np.nan), "y_true is empty in all 12 rows; name it (columns.y_true=NAME)"),
+        (lambda t: t.assign(y_true=np.arange(12) / 12), "between: were the columns of y_true and y_score swapped?"),
         (lambda t: own("multiclass"), "the scores of a task with classes, and this task has none"),
     ],
 )  # fmt: skip

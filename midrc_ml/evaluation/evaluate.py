@@ -22,7 +22,7 @@ from midrc_ml.evaluation.ceiling import ceiling_rows
 from midrc_ml.evaluation.classes import called_class
 from midrc_ml.evaluation.decision import FILE_NAME, GIVEN, Decision
 from midrc_ml.evaluation.gaps import with_holm
-from midrc_ml.evaluation.scored_part import Asked, Row, ScoredPart
+from midrc_ml.evaluation.scored_part import TOO_MANY, Asked, Row, ScoredPart
 from midrc_ml.evaluation.scorers import Metric
 from midrc_ml.evaluation.settings import Evaluation, Fairness
 from midrc_ml.predictions import checked_predictions, class_names, truth_and_score
@@ -109,6 +109,9 @@ def evaluate_predictions(
         overall += [{"part": part, **row} for row in scored.overall()]
         groups += [{"part": part, **row} for row in scored.by_group()]
         gaps += [{"part": part, **row} for row in with_holm(scored.gaps())]
+    refused = {row["group"]["column"]: row["reason"] for row in groups if TOO_MANY in (row["reason"] or "")}
+    for column, why in refused.items():
+        log.warning("Warning: no groups by %s: %s", column, why)
     if kind == "binary":
         overall.append(_threshold_row(decision))
     agreement = [] if ratings is None else _agreement(table, ratings, asked, evaluation, threshold)

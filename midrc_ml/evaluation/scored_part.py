@@ -26,6 +26,7 @@ from midrc_ml.evaluation.thresholded import outcome_cells, sensitivity, specific
 from midrc_ml.predictions import truth_and_score
 
 Row = dict[str, Any]
+TOO_MANY = "more than fairness.max_groups"
 Values = dict[str, NDArray[np.float64]]
 NO_THRESHOLD = (
     "no threshold: it is chosen on a validation part with both classes; give one, a run's decision, or "
@@ -241,10 +242,7 @@ class ScoredPart:
         return self._named_row("auroc_delong", value, found, self._truth)
 
     def _too_many(self, column: GroupColumn) -> list[Row]:
-        why = (
-            f"{column.too_many} values, more than fairness.max_groups={self._fairness.max_groups}: "
-            f"give bands or leave the column out"
-        )
+        why = f"{column.too_many} values, {TOO_MANY}={self._fairness.max_groups}: give bands or leave the column out"
         of_column = {"group": {"column": column.name, "value": f"({column.too_many} values)"}}
         nothing = Interval(None, None, why)
         return [of_column | self._named_row(name, math.nan, nothing, self._truth) for name in self._metrics]

@@ -71,8 +71,10 @@ class StudyRows:
         """
         label = self._labels(index)
         if label is None:
+            is_there = any(self.columns.texts(name) is not None for name in ("y_true", "event"))
+            what = f"y_true is empty in all {len(index)} rows" if is_there else f"no column y_true; {self._has}"
             raise InputError(
-                f"{self._where}: no column y_true; {self._has}; name it (columns.y_true=NAME), or give the file that "
+                f"{self._where}: {what}; name it (columns.y_true=NAME), or give the file that "
                 f"has it (truth=FILE) or the split with the labels (manifest=RUN)"
             )
         patient = self.columns.texts("patient_id")

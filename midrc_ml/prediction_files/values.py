@@ -13,6 +13,7 @@ from midrc_ml.tasks.task import Task
 _NOT_NUMBERS = frozenset({"na", "n/a", "nan", "none", "null", "<na>", "-nan"})  # ways in which programs write a blank
 _TRUE, _FALSE = ("true", "yes"), ("false", "no")
 _SHOWN_VALUES, _LEAST_ROWS = 10, 11  # a value that fewer rows have could tell of a person
+_FEW_LABELS = 3  # different ones: with more, between 0 and 1, they are scores
 _SUM_WITHIN = 1e-3  # of 1: probabilities may have been stored in few digits
 
 
@@ -160,6 +161,8 @@ def _check_labels(numbers: pd.Series, task: Task, where: str) -> None:
     if task.kind in ("binary", "time_to_event"):
         good = np.isin(values, (0, 1))
         rule = "are neither 0 nor 1; say what they are: 'labels={1: 0, 2: 1}'"
+        if np.unique(values).size > _FEW_LABELS and ((values >= 0) & (values <= 1)).all():
+            rule = "are neither 0 nor 1, but between: were the columns of y_true and y_score swapped?"
     elif task.kind == "multiclass":
         good = np.isin(values, np.arange(len(task.classes)))
         rule = f"are no place of a class, from 0 ({task.classes[0]}) to {len(task.classes) - 1} ({task.classes[-1]})"

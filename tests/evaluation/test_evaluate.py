@@ -312,3 +312,13 @@ def test_evaluation_imports_neither_torch_nor_monai() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_a_column_of_too_many_values_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    table = predictions().assign(ward=[f"w{number}" for number in range(200)])
+    results = evaluated(table, columns=["sex", "ward"])
+    (said,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said == (
+        "Warning: no groups by ward: 100 values, more than fairness.max_groups=50: give bands or leave the column out"
+    )
+    assert {row["value"] for row in results.groups if row["group"]["column"] == "ward"} == {None}
