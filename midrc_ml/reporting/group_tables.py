@@ -14,6 +14,15 @@ _CALIBRATION_GAP = "mean_calibration_difference"
 Row = Mapping[str, Any]
 
 
+def of_several_groups(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """The rows of columns with more than one group, and what the others have: `race: Not Reported`, as all studies."""
+    values: dict[str, set[str]] = {}
+    for row in rows:
+        values.setdefault(row["group"]["column"], set()).add(row["group"]["value"])
+    alone = [f"{column}: {next(iter(names))}" for column, names in values.items() if len(names) == 1]
+    return [row for row in rows if len(values[row["group"]["column"]]) > 1], alone
+
+
 def largest_groups(rows: Sequence[Row]) -> list[Row]:
     """The rows of the groups with most studies, in the order given: a page of 400 groups is not read."""
     sizes = {_group(row): row["n"] for row in rows}
@@ -23,8 +32,9 @@ def largest_groups(rows: Sequence[Row]) -> list[Row]:
 
 def group_tables(groups: Sequence[Row], gaps: Sequence[Row], primary: str, counted: str) -> list[Table]:
     """Every table of the groups of one part. primary: the headline metric. counted: what `n_positive` counts."""
-    shown = largest_groups(groups)
-    num_groups = len({_group(row) for row in groups})
+    several, _ = of_several_groups(groups)
+    shown = largest_groups(several)
+    num_groups = len({_group(row) for row in several})
     cut = f"; the {MOST_GROUPS} largest of {num_groups} groups" if num_groups > MOST_GROUPS else ""
     names = list(dict.fromkeys(row["metric"] for row in groups))
     others = [name for name in (_TOLD if set(_TOLD) & set(names) else names) if name in names and name != primary]

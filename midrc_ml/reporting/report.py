@@ -20,7 +20,7 @@ from midrc_ml.predictions import class_names, truth_and_score
 from midrc_ml.reporting import figures
 from midrc_ml.reporting.agreement_table import agreement_table
 from midrc_ml.reporting.calibration import calibration_table, draw_calibration
-from midrc_ml.reporting.group_tables import counted_text, group_tables, largest_groups, value_text
+from midrc_ml.reporting.group_tables import counted_text, group_tables, largest_groups, of_several_groups, value_text
 from midrc_ml.reporting.tables import Table, limits_text
 from midrc_ml.splits.manifest import PARTS
 
@@ -68,7 +68,8 @@ class Report:
         place = folder / FIGURE_FOLDER
         test_rows = [row for row in self.metrics if row["part"] == "test"]
         overall = next(row for row in test_rows if row["metric"] == self.primary)
-        group_rows = [row for row in self.groups if row["part"] == "test" and row["metric"] == self.primary]
+        test_groups = [row for row in self.groups if row["part"] == "test" and row["metric"] == self.primary]
+        group_rows, alone = of_several_groups(test_groups)
         if self.flow is not None:
             figures.flow_diagram(self.flow, place / "flow.png")
         if self.history:
@@ -92,7 +93,9 @@ class Report:
                 trim_blocks=True,
                 keep_trailing_newline=True,
             )
-            text = environment.get_template(f"{name}.j2").render(**said, figures=pictures, detail=detail, below=below)
+            text = environment.get_template(f"{name}.j2").render(
+                **said, figures=pictures, detail=detail, below=below, alone=alone
+            )
             (folder / name).write_text(text, encoding="utf-8")
             written.append(folder / name)
         return written
