@@ -9,6 +9,8 @@ import cv2
 import pytest
 from invented_run import cells, small_report
 
+from midrc_ml.evaluation.decision import Decision
+from midrc_ml.evaluation.recalibration import Recalibration
 from midrc_ml.evaluation.settings import Evaluation
 from midrc_ml.reporting.report import Report, interval_text
 
@@ -173,3 +175,52 @@ def test_interval_text_by_hand() -> None:
     assert interval_text(row) == "auroc 0.812 [0.700, 0.900]"
     assert interval_text(row | {"low": None, "high": None, "reason": "too few"}) == "auroc 0.812 (no interval: too few)"
     assert interval_text(row | {"value": None, "reason": "one class"}) == "auroc not estimable (one class)"
+
+
+@both_forms
+def test_threshold_and_recalibration_are_said_before_the_numbers(report: Report, tmp_path: Path, form: str) -> None:
+    decision = Decision(0.375, "youden", "validation", 80, 26, Recalibration("platt", {"intercept": 0.1, "slope": 0.9}))
+    text = write(replace(report, decision=decision), tmp_path)[form]
+    assert "Threshold: 0.375, by youden, on validation (80 studies, 26 positive)" in text
+    assert "Scores were recalibrated (platt), fitted on 80 studies of validation." in text
+    given = replace(decision, chosen_on="given", recalibration=Recalibration())
+    text = write(replace(report, decision=given), tmp_path)[form]
+    assert "Threshold: 0.375, given as a number; a score" in text
+    assert "recalibrated" not in text
+
+
+@both_forms
+def test_calibration_is_told_before_and_after_recalibration(report: Report, tmp_path: Path, form: str) -> None:
+    raw = report.predictions["y_score"]
+    table = report.predictions.assign(raw_score=raw, y_score=raw**2)
+    texts = write(replace(report, predictions=table), tmp_path)
+    test = table[table["part"] == "test"]
+    after, before = (((test[name] - test["y_true"]) ** 2).mean() for name in ("y_score", "raw_score"))
+    assert ["brier_loss", f"{after:.3f}", f"{before:.3f}", "0"] in cells(texts, form)
+
+
+@both_forms
+def test_the_parts_of_the_brier_loss_add_up(texts: dict[str, str], form: str) -> None:
+    rows = [line for line in cells(texts, form) if len(line) == 3]  # of the table of calibration
+    found = {name: float(value) for name, value, _ in rows if "brier" in name}
+    total = found["= brier_reliability_loss"] - found["- brier_resolution"] + found["+ brier_uncertainty"]
+    assert total + found["+ brier_within_bins_loss"] == pytest.approx(found["brier_loss"], abs=0.003)  # as rounded
+
+
+@both_forms
+def test_warnings_stand_before_the_headline(report: Report, tmp_path: Path, form: str) -> None:
+    text = write(replace(report, warnings=["all of it worse than chance: is the sign right?"]), tmp_path)[form]
+    assert text.index("is the sign right?") < text.index("Test part (synthetic)")
+    assert "To be asked before these numbers are believed" in text
+
+
+def test_scores_of_which_only_the_order_counts_have_no_calibration(report: Report, tmp_path: Path) -> None:
+    texts = write(replace(report, scores_are_ranks=True), tmp_path)
+    assert "Calibration" not in texts["md"]
+    assert not (tmp_path / "figures" / "decision.png").exists()
+
+
+def test_a_test_part_of_one_class_still_has_a_report(report: Report, tmp_path: Path) -> None:
+    table = report.predictions.assign(y_true=0.0, label=0.0)
+    texts = write(replace(report, predictions=table), tmp_path)
+    assert ["calibration_slope", "not estimable", "1"] in cells(texts, "md")
