@@ -214,7 +214,11 @@ def _labels_text(flow: Mapping[str, Any]) -> list[str]:
         lines += _against_population(row)
     for row in flow.get("agreement", ()):
         if row["value"] is not None:
-            limits = f" [{row['low']:.3f}, {row['high']:.3f}]" if row["low"] is not None else ""
+            limits = (
+                f" [{row['low']:.3f}, {row['high']:.3f}]"
+                if row["low"] is not None
+                else f" (no interval: {row['reason']})"
+            )
             lines.append(
                 f"Ceiling: {row['comparison']}, {row['metric']} {row['value']:.3f}{limits}, {row['n']:,} studies"
             )

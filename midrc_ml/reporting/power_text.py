@@ -20,7 +20,7 @@ def power_lines(plan: Row) -> list[str]:
     if ranked:
         worth += f", {overall['effective_positive']:.0f} of them "
         worth += f"of {overall['rarest_class']}, the rarest class" if overall["rarest_class"] else "positive"
-    assumption = f"an {overall['metric']} of {assumed['auroc']:g}" if ranked else f"the {overall['metric']},"
+    assumption = f"{overall['metric']} {assumed['auroc']:g}" if ranked else f"the {overall['metric']},"
     lines = [
         f"Power {assumed['power']:.0%}, two-sided {1 - assumed['confidence']:.0%} (assumed: configs/power): {worth}",
         f"  {assumption} is known to about +/- {overall['half_width']:.3f}; two models are told apart from "
@@ -29,7 +29,7 @@ def power_lines(plan: Row) -> list[str]:
     for name in ("sensitivity", "specificity"):
         if overall.get(f"{name}_half_width") is not None:
             lines.append(
-                f"  a {name} of {assumed[name]:g} to about +/- {overall[f'{name}_half_width']:.3f}; two models from "
+                f"  {name} {assumed[name]:g} to about +/- {overall[f'{name}_half_width']:.3f}; two models from "
                 f"{_from(overall[f'{name}_smallest_difference'])} on"
             )
     part_of_all = [row for row in plan["groups"] if row["n"] != overall["n"]]
