@@ -8,16 +8,17 @@ several studies Obuchowski, Biometrics 1997;53:567.
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from midrc_ml.errors import InputError
+from midrc_ml.evaluation.proportions import two_sided_z
 from midrc_ml.evaluation.ranks import zero_or_one
 from midrc_ml.evaluation.weighted import Array
 
-_NO_VARIANCE = 1e-12  # share of the models' variances below which that of their difference is only rounding
+_NO_VARIANCE = 1e-12  # share of the parts of a sum below which what they leave of each other is only rounding
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def clustered_delong(y_true: ArrayLike, y_scores: ArrayLike, patient: ArrayLike)
     positive (negative) patients. The covariance is NaN with fewer than two patients of a class.
 
     Raises:
-        InputError: the shapes do not fit.
+        InputError: the shapes do not fit, or a patient is missing.
         ValueError: y_true is not 0 or 1, or a number is NaN.
     """
     placed = _placements(y_true, y_scores)
@@ -81,6 +82,9 @@ def clustered_delong(y_true: ArrayLike, y_scores: ArrayLike, patient: ArrayLike)
         raise InputError(
             f"patient is {labels.shape} for {len(placed.is_positive)} studies; it must be (study,), one a study"
         )
+    missing = int(pd.isna(labels).sum())
+    if missing:  # or they would all be one patient
+        raise InputError(f"{missing} of {len(labels)} studies have no patient; give each one, or leave the study out")
     names, codes = np.unique(labels, return_inverse=True)
     num_patients = len(names)
     positives, negatives = placed.positive.shape[1], placed.negative.shape[1]
@@ -92,9 +96,9 @@ def clustered_delong(y_true: ArrayLike, y_scores: ArrayLike, patient: ArrayLike)
         owner, count = codes[members], values.shape[1]
         of_patient = np.bincount(owner, minlength=num_patients)
         sums = np.stack([np.bincount(owner, weights=row, minlength=num_patients) for row in values])
-        average = values.sum(axis=1, keepdims=True) / max(1, count)
-        # What a patient's studies add to the AUROC beyond their number.
-        offsets.append((sums - of_patient * average) / max(1, 2 * others * count))
+        # What a patient's studies add to the AUROC beyond their number; whole numbers until divided, so 0 is just 0.
+        offset = count * sums - of_patient * values.sum(axis=1, keepdims=True)
+        offsets.append(offset / max(1, 2 * others * count**2))
         with_class.append(int(np.count_nonzero(of_patient)))
     if min(with_class) < 2:
         return placed.aurocs, np.full((len(placed.positive), len(placed.positive)), np.nan)
@@ -102,7 +106,11 @@ def clustered_delong(y_true: ArrayLike, y_scores: ArrayLike, patient: ArrayLike)
         _few(number) * (offset @ offset.T) for number, offset in zip(with_class, offsets, strict=True)
     )
     of_both = _few(num_patients) * (offsets[0] @ offsets[1].T)
-    return placed.aurocs, of_positive + of_negative + of_both + of_both.T
+    within = of_positive + of_negative
+    covariance = within + of_both + of_both.T
+    # Where a patient's positives gain what his or her negatives lose, nothing is left but rounding.
+    own = np.sqrt(np.diag(within))
+    return placed.aurocs, np.where(np.abs(covariance) <= _NO_VARIANCE * np.outer(own, own), 0.0, covariance)
 
 
 def auroc_interval(
@@ -115,17 +123,19 @@ def auroc_interval(
     to 0.95 on, and plain 88-94 %. Source: Pepe, The Statistical Evaluation of Medical Tests, 2003, 5.2.4.
 
     Raises:
-        InputError: another transform.
+        InputError: another transform, or a confidence outside (0, 1).
     """
     if transform not in ("logit", "wald"):
         raise InputError(f"transform is {transform!r}; it must be logit or wald")
+    z = two_sided_z(confidence)
     if why_no_interval(auroc, variance):
         return math.nan, math.nan
-    reach = NormalDist().inv_cdf(0.5 + confidence / 2) * math.sqrt(variance)
+    reach = z * math.sqrt(variance)
     if transform == "wald":
         return max(0.0, auroc - reach), min(1.0, auroc + reach)
     odds, reach = math.log(auroc / (1 - auroc)), reach / (auroc * (1 - auroc))
-    return 1 / (1 + math.exp(reach - odds)), 1 / (1 + math.exp(-odds - reach))
+    # The logistic function as a tanh, which no reach is too far for.
+    return (1 + math.tanh((odds - reach) / 2)) / 2, (1 + math.tanh((odds + reach) / 2)) / 2
 
 
 def why_no_interval(auroc: float, variance: float) -> str | None:
@@ -135,7 +145,7 @@ def why_no_interval(auroc: float, variance: float) -> str | None:
     if math.isnan(variance):
         return "fewer than two patients of a class: the variance of the AUROC is not known"
     if variance <= 0 or not 0 < auroc < 1:
-        return "the scores leave no variance: they separate the classes, or are all equal"
+        return "the scores leave no variance: they separate the classes, are all equal, or cancel within every patient"
     return None
 
 
@@ -145,34 +155,44 @@ def difference_test(
     """The difference of two models' AUROC, its interval and two-sided p-value; both by the normal distribution.
 
     aurocs: (model,) and covariance: (model, model), as from the functions above. first, second: positions in them.
+    A model that separates the classes adds no variance of its own: beside one the interval is too narrow.
+
+    Raises:
+        InputError: a confidence outside (0, 1).
     """
+    z = two_sided_z(confidence)
     values, matrix = np.asarray(aurocs, np.float64), np.asarray(covariance, np.float64)
     value = float(values[first] - values[second])
     own = float(matrix[first, first] + matrix[second, second])
     variance = own - 2 * float(matrix[first, second])
-    if math.isnan(variance) or math.isnan(value):
-        return AurocDifference(value, math.nan, math.nan, math.nan, "fewer than two patients of a class")
-    if variance <= _NO_VARIANCE * own:
-        reason = "the difference has no variance: both rank positives and negatives alike, or separate them"
+    reason = None
+    if math.isnan(value):
+        reason = "one class only: there is no AUROC"
+    elif math.isnan(variance):
+        reason = "fewer than two patients of a class: the variance of the difference is not known"
+    elif variance <= _NO_VARIANCE * own:
+        reason = (
+            "the difference has no variance: both models rank positives against negatives alike, separate them, or "
+            "score all equally"
+        )
+    if reason:
         return AurocDifference(value, math.nan, math.nan, math.nan, reason)
     error = math.sqrt(variance)
-    reach = NormalDist().inv_cdf(0.5 + confidence / 2) * error
-    return AurocDifference(value, value - reach, value + reach, math.erfc(abs(value) / error / math.sqrt(2)))
+    low, high = max(-1.0, value - z * error), min(1.0, value + z * error)
+    return AurocDifference(value, low, high, math.erfc(abs(value) / error / math.sqrt(2)))
 
 
 def _placements(y_true: ArrayLike, y_scores: ArrayLike) -> _Placements:
     scores = np.asarray(y_scores, dtype=np.float64)
     shape = np.shape(np.asarray(y_true))
-    if scores.ndim != 2 or shape != scores.shape[1:]:
+    if scores.ndim != 2 or not len(scores) or shape != scores.shape[1:]:
         raise InputError(
             f"y_true is {shape} and y_scores {scores.shape}; they must be (study,) and (model, study) of the same "
-            f"studies"
+            f"studies, of at least one model"
         )
     truth, scores = zero_or_one(y_true, scores)
     is_positive = truth == 1
-    both = [_of_one_model(is_positive, score) for score in scores]
-    empty = np.zeros((0, len(truth)), np.int64)
-    above = np.stack(both) if both else empty
+    above = np.stack([_of_one_model(is_positive, score) for score in scores])
     return _Placements(is_positive, above[:, is_positive], above[:, ~is_positive])
 
 

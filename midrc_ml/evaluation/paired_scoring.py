@@ -247,7 +247,8 @@ class PairedScoring:
         ]
         aurocs, covariance = clustered_delong(self._y_true, scores, self.draws.patient)
         variance = float(share @ np.asarray(covariance) @ share)
-        if not variance > 1e-15:  # equal scores leave rounding
+        own = float(share**2 @ np.diag(covariance))
+        if not variance > 1e-12 * own:  # equal scores leave rounding
             return None
         return math.erfc(abs(float(share @ aurocs)) / math.sqrt(2 * variance))
 

@@ -120,7 +120,7 @@ class TrainedNetwork:
             network=network.to(device),
             target=target,
             encoder=encoder,
-            dtype=_dtype(load_checkpoint(checkpoints / LAST, cpu), replace(compute, precision=precision), device),
+            dtype=_dtype(load_checkpoint(checkpoints / LAST, cpu), replace(compute, precision=precision), device, ndim),
             device=device,
             compute=compute,
             batch_size=batch_size,
@@ -172,7 +172,7 @@ def _check_target(target: "Target", task: Task) -> None:
         raise ValueError(f"outputs of kind {target.kind} for a task of kind {task.kind}")
 
 
-def _dtype(last: dict[str, Any] | None, compute: Compute, device: "torch.device") -> "torch.dtype | None":
+def _dtype(last: dict[str, Any] | None, compute: Compute, device: "torch.device", ndim: int) -> "torch.dtype | None":
     """The type in which the run computed; where nothing tells it any more, the one that its settings give here.
 
     last: the state after its last epoch.
@@ -183,7 +183,7 @@ def _dtype(last: dict[str, Any] | None, compute: Compute, device: "torch.device"
         precision = last["history"][-1]["precision"]  # type: ignore[index]
         return None if precision == "float32" else getattr(torch, precision)
     except (KeyError, IndexError, TypeError, AttributeError):
-        dtype = compute.autocast_dtype(device)
+        dtype = compute.autocast_dtype(device, ndim=ndim)
         log.warning(
             "No checkpoints/%s says in which precision the run computed; it is applied in %s, which may change the "
             "third digit of a score",

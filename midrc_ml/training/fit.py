@@ -117,10 +117,11 @@ def fit(
     network, words = with_shared_statistics(network, device, ranks)
     if words and ranks.is_first:
         log.warning("%s", words)
+    ndim = max(parameter.ndim for parameter in network.parameters())
     log.info(
         "Training on %s in %s, %d threads%s: at most %d epochs",
         device,
-        str(compute.autocast_dtype(device) or torch.float32).removeprefix("torch."),
+        str(compute.autocast_dtype(device, ndim=ndim) or torch.float32).removeprefix("torch."),
         torch.get_num_threads(),
         f", {ranks.world} processes" if ranks.world > 1 else "",
         training.epochs,

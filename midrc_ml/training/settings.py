@@ -196,8 +196,11 @@ class Compute:
         """Whether batches are made study by study or by other processes, which cannot read from a GPU."""
         return training.transform is not None or self.num_workers > 0
 
-    def autocast_dtype(self, device: "torch.device") -> "torch.dtype | None":
-        """The type of the forward pass under autocast; None = float32 without autocast."""
+    def autocast_dtype(self, device: "torch.device", *, ndim: int = 4) -> "torch.dtype | None":
+        """The type of the forward pass under autocast; None = float32 without autocast.
+
+        ndim: of the network's largest parameter: 5 for one of volumes.
+        """
         import torch
 
         types = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -205,8 +208,9 @@ class Compute:
             return types[self.precision]
         if device.type == "cuda":
             return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-        # On a CPU without bfloat16 instructions autocast computes the same more slowly.
-        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else None
+        # On a CPU the gradient of a convolution over a small volume (2 x 2 x 2) is NaN at times in bfloat16 (torch 2.13).
+        # Without bfloat16 instructions autocast computes the same more slowly.
+        return torch.bfloat16 if ndim < 5 and torch.cpu._is_avx512_bf16_supported() else None
 
 
 @functools.cache

@@ -57,7 +57,7 @@ class Stepper:
         self._optimizer = (torch.optim.AdamW if compute.compile else EagerAdamW)(
             network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
         )
-        self._compute_in(compute.autocast_dtype(self.device))
+        self._compute_in(compute.autocast_dtype(self.device, ndim=ndim))
         self._runner = network
         if ranks.world > 1:
             places = [self.device.index] if self.device.type == "cuda" else None

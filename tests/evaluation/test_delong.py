@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from midrc_ml.errors import InputError
@@ -95,6 +96,15 @@ def test_by_hand_with_a_tie() -> None:
     assert covariance[0, 0] == pytest.approx(1 / 32, abs=1e-15)
 
 
+def test_by_hand_of_patients_with_both_classes() -> None:
+    # The same studies, a: positive 3 and negative 1, b: positive 2 and negative 2. Both of a's lie 1/8 above the AUROC
+    # of 7/8 and both of b's 1/8 below. S10 = S01 = 2 / (1 * 2) * 2/64 = 1/32, S11 = 2 / 1 * 2/64 = 1/16; the variance
+    # 1/32/2 + 1/32/2 + 2 * 1/16 / (2 * 2) = 1/16: twice that of four people.
+    aurocs, covariance = clustered_delong([1, 1, 0, 0], [[3, 2, 2, 1]], ["a", "b", "b", "a"])
+    assert aurocs[0] == 7 / 8
+    assert covariance[0, 0] == pytest.approx(1 / 16, abs=1e-15)
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("rounded", [True, False])
 def test_the_covariance_of_models_is_that_of_the_paper_s_formulas(seed: int, rounded: bool) -> None:
@@ -151,32 +161,95 @@ def test_a_difference_is_tested_by_the_normal_distribution() -> None:
     assert (found.low, found.high) == pytest.approx((0.1 - reach, 0.1 + reach), abs=1e-6)
 
 
+@pytest.mark.parametrize(("first", "second"), [(0, 1), (2, 0)])
+def test_the_paired_test_is_that_of_the_paper_s_formulas(first: int, second: int) -> None:
+    truth, scores, _ = studies(5)
+    found = difference_test(*delong(truth, scores), first=first, second=second, confidence=0.9)
+    matrix = by_loops(truth, scores)
+    value = roc_auc_score(truth, scores[first]) - roc_auc_score(truth, scores[second])
+    error = math.sqrt(matrix[first, first] + matrix[second, second] - 2 * matrix[first, second])
+    assert found.value == pytest.approx(value, abs=1e-12)
+    assert found.p_value == pytest.approx(2 * stats.norm.sf(abs(value) / error), abs=1e-12)
+    assert (found.low, found.high) == pytest.approx(stats.norm.interval(0.9, value, error), abs=1e-12)
+
+
+def test_different_rankings_of_equal_auroc_have_a_p_value_of_1() -> None:
+    found = difference_test(*delong([1, 1, 0, 0], [[4, 2, 3, 1], [2, 4, 3, 1]]))
+    assert (found.value, found.p_value, found.reason) == (0, 1, None)
+    assert found.low == -found.high < 0
+
+
+def test_a_difference_stays_within_minus_1_and_1() -> None:
+    found = difference_test([0.9, 0.1], [[0.1, 0], [0, 0.1]])
+    assert found.low == pytest.approx(0.8 - 1.959964 * math.sqrt(0.2), abs=1e-6)
+    assert found.high == 1
+    assert difference_test([0.1, 0.9], [[0.1, 0], [0, 0.1]]).low == -1
+
+
 @pytest.mark.parametrize("other", [lambda score: score, lambda score: 2 * score + 1])
 def test_models_that_rank_alike_have_no_test(other: object) -> None:
-    truth, scores, _ = studies(0)
-    both = delong(truth, np.stack([scores[0], other(scores[0])]))  # type: ignore[operator]
-    found = difference_test(*both)
-    assert found.value == 0
-    assert math.isnan(found.p_value)
+    truth, scores, patient = studies(0)
+    both = np.stack([scores[0], other(scores[0])])  # type: ignore[operator]
+    for found in (difference_test(*delong(truth, both)), difference_test(*clustered_delong(truth, both, patient))):
+        assert found.value == 0
+        assert np.isnan([found.low, found.high, found.p_value]).all()
+        assert "no variance" in str(found.reason)
+
+
+def test_a_separating_model_and_one_of_equal_scores_have_no_test() -> None:
+    found = difference_test(*delong([1, 1, 0, 0], [[4, 3, 2, 1], [1, 1, 1, 1]]))
+    assert found.value == 0.5
+    assert np.isnan([found.low, found.high, found.p_value]).all()
     assert "no variance" in str(found.reason)
 
 
-@pytest.mark.parametrize("scores", [[4, 3, 2, 1], [1, 1, 1, 1]])
-def test_separated_or_equal_scores_have_no_variance_and_no_interval(scores: list[float]) -> None:
-    aurocs, covariance = delong([1, 1, 0, 0], [scores])
-    value, variance = aurocs[0], covariance[0, 0]
-    assert variance == 0
-    assert np.isnan(auroc_interval(value, variance)).all()
-    assert "leave no variance" in str(why_no_interval(value, variance))
+@pytest.mark.parametrize("scores", [[4, 3, 2, 1], [1, 2, 3, 4], [1, 1, 1, 1]])
+@pytest.mark.parametrize("patient", [["a", "b", "c", "d"], ["a", "b", "b", "a"]])
+def test_separated_or_equal_scores_have_no_variance_and_no_interval(scores: list[float], patient: list[str]) -> None:
+    for aurocs, covariance in (delong([1, 1, 0, 0], [scores]), clustered_delong([1, 1, 0, 0], [scores], patient)):
+        value, variance = aurocs[0], covariance[0, 0]
+        assert variance == 0
+        assert np.isnan(auroc_interval(value, variance)).all()
+        assert "leave no variance" in str(why_no_interval(value, variance))
+
+
+def test_patients_whose_two_sides_cancel_leave_no_variance_and_not_its_rounding() -> None:
+    # By fractions: AUROC 12/25, and what either patient's positives gain his or her negatives lose.
+    truth, score = [1, 1, 0, 0, 1, 0, 0, 0, 1, 1], [3, 2, 5, 2, 5, 4, 1, 1, 1, 1]
+    aurocs, covariance = clustered_delong(truth, [score], [1, 1, 0, 0, 1, 1, 0, 0, 0, 1])
+    assert aurocs[0] == pytest.approx(12 / 25, abs=1e-15)
+    assert covariance[0, 0] == 0
+    assert np.isnan(auroc_interval(aurocs[0], covariance[0, 0])).all()
+    # Of each of 53 patients the positive comes just above the negative; of several models the products are rounded
+    # otherwise than of one.
+    number = np.arange(53)
+    score, patient = np.r_[number + 0.5, number], np.r_[number, number]
+    _, covariance = clustered_delong(np.r_[np.ones(53), np.zeros(53)], [score] * 3, patient)
+    assert (covariance == 0).all()
 
 
 def test_one_class_has_no_auroc_and_two_studies_of_a_class_are_needed() -> None:
-    aurocs, covariance = delong([1, 1, 1], [[1, 2, 3]])
-    assert math.isnan(aurocs[0])
-    assert why_no_interval(aurocs[0], covariance[0, 0]) == "one class only: there is no AUROC"
-    aurocs, covariance = clustered_delong([1, 1, 0, 0], [[3, 1, 2, 0]], ["a", "a", "b", "c"])
-    assert aurocs[0] == 0.75
-    assert "fewer than two patients" in str(why_no_interval(aurocs[0], covariance[0, 0]))
+    scores = [[1, 2, 3], [3, 1, 2]]
+    for truth in ([1, 1, 1], [0, 0, 0]):
+        for aurocs, covariance in (delong(truth, scores), clustered_delong(truth, scores, [1, 2, 3])):
+            assert np.isnan(aurocs).all()
+            assert np.isnan(covariance).all()
+            assert why_no_interval(aurocs[0], covariance[0, 0]) == "one class only: there is no AUROC"
+            assert difference_test(aurocs, covariance).reason == "one class only: there is no AUROC"
+    found = delong([1, 0, 0], scores), clustered_delong([1, 1, 0, 0], [[3, 1, 2, 0]] * 2, ["a", "a", "b", "c"])
+    for aurocs, covariance in found:
+        assert not np.isnan(aurocs).any()
+        assert "fewer than two patients" in str(why_no_interval(aurocs[0], covariance[0, 0]))
+        assert "fewer than two patients" in str(difference_test(aurocs, covariance).reason)
+    assert found[1][0][0] == 0.75
+
+
+def test_of_no_studies_there_is_nothing() -> None:
+    for aurocs, covariance in (delong([], np.zeros((2, 0))), clustered_delong([], np.zeros((2, 0)), [])):
+        assert aurocs.shape == (2,)
+        assert covariance.shape == (2, 2)
+        assert np.isnan(aurocs).all()
+        assert np.isnan(covariance).all()
 
 
 def test_an_interval_on_the_logit_scale_by_hand() -> None:
@@ -186,11 +259,27 @@ def test_an_interval_on_the_logit_scale_by_hand() -> None:
     assert auroc_interval(0.99, 0.0009, transform="wald") == pytest.approx((0.99 - 1.959964 * 0.03, 1.0), abs=1e-6)
 
 
+def test_an_interval_on_the_logit_scale_stays_within_0_and_1_however_large_the_variance() -> None:
+    assert auroc_interval(0.999, 0.25) == (0, 1)
+    assert auroc_interval(0.001, 0.25) == (0, 1)
+
+
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match=r"y_true is \(3,\) and y_scores \(1, 4\)"):
         delong([1, 0, 1], [[1, 2, 3, 4]])
+    with pytest.raises(InputError, match=r"y_scores \(4,\)"):
+        delong([1, 0, 1, 0], [1, 2, 3, 4])
+    with pytest.raises(InputError, match="at least one model"):
+        clustered_delong([1, 0], np.zeros((0, 2)), ["a", "b"])
     with pytest.raises(InputError, match="patient is"):
         clustered_delong([1, 0], [[1, 2]], ["a"])
+    for missing in (np.array(["a", None, "b"], dtype=object), np.array([1.0, np.nan, 2.0])):
+        with pytest.raises(InputError, match="1 of 3 studies have no patient"):
+            clustered_delong([1, 0, 1], [[1, 2, 3]], missing)
+    with pytest.raises(InputError, match="confidence is 95"):
+        auroc_interval(0.8, 0.01, 95)
+    with pytest.raises(InputError, match="confidence is 95"):
+        difference_test([0.8, 0.7], np.eye(2), confidence=95)
     with pytest.raises(ValueError, match="NaN"):
         delong([1, 0], [[1, np.nan]])
     with pytest.raises(ValueError, match="0 or 1"):

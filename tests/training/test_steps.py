@@ -94,3 +94,9 @@ def test_a_run_goes_on_in_the_precision_in_which_it_was_begun() -> None:
     plain = stepper(nn.Linear(4, 1), "float32")
     plain.load(other.state())
     assert plain.dtype is torch.float16
+
+
+def test_a_network_of_volumes_is_computed_in_float32_on_a_cpu_unless_told_otherwise() -> None:
+    cpu = torch.device("cpu")
+    assert Compute(device="cpu").autocast_dtype(cpu, ndim=5) is None
+    assert Compute(device="cpu", precision="bfloat16").autocast_dtype(cpu, ndim=5) is torch.bfloat16
