@@ -208,7 +208,7 @@ class Compute:
             return types[self.precision]
         if device.type == "cuda":
             return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-        # On a CPU the gradient of a convolution over a small volume (2 x 2 x 2) is NaN at times in bfloat16 (torch 2.13).
+        # On a CPU the gradient of a convolution over 2 x 2 x 2 voxels is NaN at times in bfloat16 (torch 2.13).
         # Without bfloat16 instructions autocast computes the same more slowly.
         return torch.bfloat16 if ndim < 5 and torch.cpu._is_avx512_bf16_supported() else None
 
