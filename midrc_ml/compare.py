@@ -61,6 +61,7 @@ def compare(given: argparse.Namespace) -> Path:
     Raises:
         InputError: something that the user can put right.
     """
+    from midrc_ml.compared.metrics import check_metrics
     from midrc_ml.compared.models import models_of, reference_first, without_copies
     from midrc_ml.compared.places import Finder
     from midrc_ml.compared.test_set import common_test_set, of_split
@@ -72,11 +73,12 @@ def compare(given: argparse.Namespace) -> Path:
     places = finder.places(given.names)
     task = _task(places, given.task)
     metrics = _metrics(task, given.metrics)
-    sources, copies = without_copies(_sources(places, task, log_dir, intersect=given.intersect))
+    sources, copies = without_copies(_sources(places, task, log_dir, given))
     sources, others = of_split(sources, given.split)
     models, seed_notes = models_of(sources, each_seed=given.each_seed)
     models = reference_first(models, sources, given.reference)
     common = common_test_set(sources, task, part=given.part, intersect=given.intersect)
+    check_metrics(metrics, common.y_true, common.scores[0])
     notes = [
         *finder.notes,
         *copies,
@@ -141,17 +143,21 @@ def _metrics(task: "Task", asked: Sequence[str]) -> Mapping[str, Any]:
     from hydra.utils import get_object
     from omegaconf import OmegaConf
 
+    from midrc_ml.compared.metrics import has_better
     from midrc_ml.config import instantiated, shipped_folder
 
     if not asked:
-        return {name: metric for name, metric in task.metrics.items() if _has_better(name, metric)}
+        return {name: metric for name, metric in task.metrics.items() if has_better(name, metric)}
     config = OmegaConf.load(shipped_folder("configs") / "metrics" / f"{task.kind}.yaml")
     known = {**instantiated(OmegaConf.create({"metrics": config}))["metrics"], **task.metrics}
-    found = {}
+    found: dict[str, Any] = {}
     for name in asked:
+        called = name.rpartition(".")[2]
+        if called in found:
+            raise InputError(f"--metrics {','.join(asked)}: two of them are called {called}; give one, or rename one")
         if "." in name:
             try:
-                found[name.rpartition(".")[2]] = get_object(name)
+                found[called] = get_object(name)
             except Exception as error:
                 raise InputError(f"--metrics {name}: there is no such function ({type(error).__name__})") from error
         elif name in known:
@@ -164,24 +170,18 @@ def _metrics(task: "Task", asked: Sequence[str]) -> Mapping[str, Any]:
     return found
 
 
-def _has_better(name: str, metric: Any) -> bool:
-    """Whether one model can be better in it, with an interval that tells by how much."""
-    from midrc_ml.evaluation.metrics import is_better_low
-    from midrc_ml.evaluation.paired_scoring import is_distance
-
-    return is_better_low(name) is not None and not is_distance(metric)
-
-
-def _sources(places: Sequence["Place"], task: "Task", log_dir: Path, *, intersect: bool) -> list["Source"]:
+def _sources(places: Sequence["Place"], task: "Task", log_dir: Path, given: argparse.Namespace) -> list["Source"]:
     from midrc_ml.compared.sources import read_file, read_run
+    from midrc_ml.evaluation.settings import INTERSECTION
     from midrc_ml.prediction_files.given_split import SPLIT_FILE
 
     splits = [place.path for place in places if place.is_run and (place.path / SPLIT_FILE).is_file()]
     manifest = splits[0] if splits else None
+    further = list(dict.fromkeys(column for name in given.by for column in name.split(INTERSECTION)))
     return [
         read_run(place, task, log_dir=log_dir)
         if place.is_run
-        else read_file(place, task, log_dir=log_dir, manifest=manifest, intersect=intersect)
+        else read_file(place, task, log_dir=log_dir, manifest=manifest, intersect=given.intersect, further=further)
         for place in places
     ]
 

@@ -142,5 +142,15 @@ def save_predictions(table: pd.DataFrame, path: Path) -> None:
 
 
 def load_predictions(path: Path) -> pd.DataFrame:
-    """The checked table in `path`."""
-    return checked_predictions(pd.read_parquet(path), where=str(path))
+    """The checked table in `path`.
+
+    Raises:
+        InputError: it cannot be read, or is not such a table.
+    """
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is no readable Parquet table ({type(error).__name__}); copy it back, or make it again"
+        ) from error
+    return checked_predictions(table, where=str(path))

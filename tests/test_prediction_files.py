@@ -198,8 +198,8 @@ def test_time_to_event_takes_time_and_event(read: Callable) -> None:
     ("scores", "words"),
     [
         ({0: "", 1: "NaN", 2: "inf"}, "3 of 12 studies have no score (2 blank or NaN, 1 infinite); missing=drop"),
-        ({0: -0.01}, "1 of 12 rows have a score outside 0 to 1 (-0.01 to 0.9)"),
-        ({0: 2.5, 1: -1.0}, "2 of 12 rows have a score outside 0 to 1 (-1 to 2.5), where a binary task needs prob"),
+        ({0: -0.01}, "1 of 12 rows have a score outside 0 to 1 (1 below 0, 0 above 1)"),
+        ({0: 2.5, 1: -1.0}, "2 of 12 rows have a score outside 0 to 1 (1 below 0, 1 above 1), where a binary task"),
         ({11: 85.0}, "per cent is said by scale.slope=0.01, logits by scores=logit, and scores of which"),
         ({3: "high"}, "1 of 12 y_score are no numbers; each must be a number, or blank"),
         ({3: "0,5"}, "1 of 12 y_score are no numbers; write decimal points, not commas"),

@@ -18,7 +18,9 @@ from midrc_ml.evaluation.decision import Decision
 from midrc_ml.prediction_files.form import PredictionForm
 from midrc_ml.prediction_files.given_split import HASH_FILE, SPLIT_FILE
 from midrc_ml.prediction_files.reading import read_predictions
+from midrc_ml.prediction_files.table import read_table
 from midrc_ml.predictions import load_predictions, truth_and_score
+from midrc_ml.splits.manifest import check_unchanged
 from midrc_ml.tasks.task import Task
 
 _METRICS = "metrics.json"
@@ -103,7 +105,14 @@ def read_run(place: Place, task: Task, *, log_dir: Path) -> Source:
     if not (place.path / PREDICTIONS).is_file():
         raise InputError(f"{place.told} is finished, but holds no {PREDICTIONS}; copy it back, or leave the run out")
     table = load_predictions(place.path / PREDICTIONS)
-    truth_and_score(table, kind=task.kind, classes=_classes(task), where=place.told)
+    _, y_score = truth_and_score(table, kind=task.kind, classes=_classes(task), where=place.told)
+    outside = int(((y_score < 0) | (y_score > 1)).sum())
+    if task.kind == "binary" and config.get("scores") != "rank" and outside:
+        raise InputError(
+            f"{place.told}: {outside} of {len(table)} scores in {PREDICTIONS} lie outside 0 to 1, but the run gave "
+            f"probabilities: the file was changed; copy it back, or make it again"
+        )
+    split, split_sha256 = _split(place, config)
     trained = _config_of_training(config)
     return Source(
         place=place,
@@ -112,8 +121,8 @@ def read_run(place: Place, task: Task, *, log_dir: Path) -> Source:
         table=table,
         task=config["task"],
         threshold=_threshold(place.path, table, task),
-        split=_split(place.path, config),
-        split_sha256=_text(place.path / HASH_FILE),
+        split=split,
+        split_sha256=split_sha256,
         config=trained or {},
         configuration=None if trained is None else _configuration(config, trained),
         seed=None if trained is None else trained.get("seed"),
@@ -126,20 +135,33 @@ def read_run(place: Place, task: Task, *, log_dir: Path) -> Source:
     )
 
 
-def read_file(place: Place, task: Task, *, log_dir: Path, manifest: Path | None, intersect: bool) -> Source:
+def read_file(
+    place: Place, task: Task, *, log_dir: Path, manifest: Path | None, intersect: bool, further: Sequence[str] = ()
+) -> Source:
     """A predictions file of any framework.
 
-    manifest: the folder of a run whose split tells patients, parts and labels. intersect: the file may lack studies of
-    the split, and have others.
+    manifest: the folder of a run whose split tells patients, parts and labels; whom the file's model was trained on it
+    does not tell. intersect: the file may lack studies of the split, and have others. further: columns that make
+    groups, where the file has them.
 
     Raises:
         InputError: it cannot be read, or is not the task's.
     """
     form = PredictionForm(missing="drop", unknown="drop") if intersect else PredictionForm()
-    given = read_predictions(place.path, task, form=form, manifest=manifest, setting="compare")
+    try:
+        file = read_table(place.path, setting="")
+        known = [name for name in further if file.has(name)]
+        given = read_predictions(place.path, task, form=form, manifest=manifest, further=known, setting="")
+    except InputError as error:
+        raise InputError(
+            f"{error}. Settings (name=value) are those of `python -m midrc_ml.evaluate`: evaluate the file with them, "
+            f"then compare that run"
+        ) from error
     table = given.table
     shown = _shown(place.path, log_dir)
-    split = given.manifest.rows if given.split is None else given.split.rows
+    split = given.split.rows if given.split is not None and manifest is None else given.manifest.rows
+    # A file that lies in no run's folder, and names nobody as trained on, does not say on whom its model was trained.
+    is_told = (given.split is not None and manifest is None) or (split["part"] == "train").any()
     return Source(
         place=place,
         shown=shown,
@@ -147,7 +169,7 @@ def read_file(place: Place, task: Task, *, log_dir: Path, manifest: Path | None,
         table=table,
         task={"name": task.name, "version": task.version, "kind": task.kind},
         threshold=_threshold(place.path.parent if given.split is not None and manifest is None else None, table, task),
-        split=split[["patient_id", "study_id", "part"]].reset_index(drop=True),
+        split=split[["patient_id", "study_id", "part"]].reset_index(drop=True) if is_told else None,
         split_sha256=None if given.split is None else given.split.sha256,
         config={},
         configuration=None,
@@ -230,17 +252,25 @@ def _withheld(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
     return {str(row["metric"]): str(row["reason"]) for row in rows if row.get("value") is None}
 
 
-def _split(folder: Path, config: Mapping[str, Any]) -> pd.DataFrame | None:
-    """Who was trained on: of the run itself, and of the run which was applied here."""
-    places = [folder, *([Path(str(config["run"]))] if "run" in config else [])]
-    tables = []
-    for place in places:
+def _split(place: Place, config: Mapping[str, Any]) -> tuple[pd.DataFrame | None, str]:
+    """Who was trained on, of the run itself and of the run which was applied here; and the hash of the run's split."""
+    try:
+        own = pd.read_parquet(place.path / SPLIT_FILE)
+        sha256 = (place.path / HASH_FILE).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:  # of which an undecodable text is one
+        raise InputError(
+            f"{place.told}: its {SPLIT_FILE} or {HASH_FILE} is gone or unreadable ({type(error).__name__}), without "
+            f"which nobody can tell that the test sets are the same; copy them back, or leave the run out"
+        ) from error
+    check_unchanged(own, sha256, place.told)
+    tables = [own]
+    if "run" in config:
         try:
-            tables.append(pd.read_parquet(place / SPLIT_FILE, columns=["patient_id", "study_id", "part"]))
-        except (OSError, ValueError):
-            if place is not folder:  # who was trained on is then not known
-                return None
-    return pd.concat(tables, ignore_index=True) if tables else None
+            tables.append(pd.read_parquet(Path(str(config["run"])) / SPLIT_FILE))
+        except (OSError, ValueError):  # who was trained on is then not known
+            return None, sha256
+    columns = ["patient_id", "study_id", "part"]
+    return pd.concat([table[columns] for table in tables], ignore_index=True), sha256
 
 
 def _is_synthetic(config: Mapping[str, Any]) -> bool:
@@ -262,13 +292,6 @@ def _shown(path: Path, log_dir: Path) -> str:
 
 def _string(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return None
 
 
 def _json(path: Path, kind: type) -> Any:

@@ -58,14 +58,16 @@ def common_test_set(sources: Sequence[Source], task: Task, *, part: str, interse
         tables.append(table)
     splits = {source.split_sha256 for source in sources if source.split_sha256 is not None}
     same_rows = all(tables[0].index.equals(table.index) for table in tables[1:])
-    notes: list[str] = []
+    silent = [source.shown for source in sources if source.split is None]
+    notes = [f"on whom it was trained is not known of {', '.join(silent)}"] if silent else []
     if not same_rows or len(splits) > 1:
         common = tables[0].index
         for table in tables[1:]:
             common = common[common.isin(table.index)]
         if not intersect:
             raise InputError(_why_not(sources, tables, common, splits, part))
-        tables, notes = _intersected(sources, tables, common, part)
+        tables, left_out = _intersected(sources, tables, common, part)
+        notes += left_out
     _check_truth(sources, tables)
     classes = task.classes if task.kind == "multiclass" else ()
     arrays = [truth_and_score(table, kind=task.kind, classes=classes) for table in tables]
@@ -134,7 +136,6 @@ def _intersected(
     notes = [f"compared on {len(common)} studies that are in all, of {min(sizes)} to {max(sizes)} of the part {part}"]
     first = tables[0].loc[common]
     seen = np.zeros(len(common), dtype=bool)
-    silent = [source for source in sources if source.split is None]
     for source in sources:
         if source.split is None:
             continue
@@ -145,8 +146,6 @@ def _intersected(
                 f"{source.shown} was trained or tuned on patients of {of_source.sum()} of these studies; left out"
             )
         seen |= of_source
-    if silent:
-        notes.append(f"on whom it was trained is not known of {', '.join(source.shown for source in silent)}")
     if seen.all():
         raise InputError(
             f"of the {len(common)} studies that are in all, each is of a patient whom one of the models was trained or "

@@ -6,8 +6,10 @@ patients, so mean +- 1.96 standard errors over seeds is never an interval here.
 """
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -55,16 +57,25 @@ class Comparison:
         """
         found = {}
         for name, rows in (("differences", self.differences), ("by_group", self.by_group)):
-            family = sum(row["p_value"] is not None for row in rows)
-            needed = draws_needed(family, 1 - self.settings.confidence)
+            patients = [row["num_patients"] for row in rows if row["p_value"] is not None]
+            if not patients:
+                continue
+            needed = draws_needed(len(patients), 1 - self.settings.confidence, num_patients=max(patients))
             if needed > self.settings.num_draws:
-                found[name] = (family, needed)
+                found[name] = (len(patients), needed)
         return found
 
 
-def draws_needed(family: int, alpha: float) -> int:
-    """The fewest draws B with `family` x 2 / (B + 1) < alpha: with fewer, no p-value passes Holm's first step."""
-    return math.floor(round(2 * family / alpha, 6))
+def draws_needed(family: int, alpha: float, *, num_patients: int) -> int:
+    """The fewest draws with which `two_sided_p_value`, of so many patients, passes Holm's first step.
+
+    That is `family` x p < alpha, where every draw lies on one side of 0.
+    """
+    from scipy.special import stdtrit
+
+    reach = float(stdtrit(num_patients - 1, alpha / (2 * family))) / math.sqrt((num_patients - 1) / num_patients)
+    share = NormalDist().cdf(reach)  # must be above 1 / (draws + 1)
+    return math.floor(1 / share) if share > 0 else sys.maxsize
 
 
 def compare_models(

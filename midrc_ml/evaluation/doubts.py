@@ -27,13 +27,18 @@ def doubts(metrics: Sequence[Mapping[str, Any]], predictions: pd.DataFrame) -> l
     names = [f"y_score_{name}" for name in class_names(test)] or ["y_score"]
     if len(test) > 1 and (test[names].nunique() <= 1).all():
         found.append(f"all {len(test)} test studies have the same score: is it the right column?")
-    for row in metrics:
-        chance = _CHANCE.get(str(row["metric"]))
-        if row["part"] == "test" and chance is not None and row["high"] is not None and row["high"] < chance:
-            found.append(
-                f"{row['metric']} is {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}], all of it worse than "
-                f"chance ({chance:g}): is the sign right, and is y_true what it says, or were columns swapped?"
-            )
+    found += [doubt for row in metrics if row["part"] == "test" and (doubt := worse_than_chance(row))]
     for sentence in found:
         log.warning("Warning: %s", sentence)
     return found
+
+
+def worse_than_chance(row: Mapping[str, Any]) -> str | None:
+    """The question that a metric raises whose whole interval is worse than chance; None where it raises none."""
+    chance = _CHANCE.get(str(row["metric"]))
+    if chance is None or row["high"] is None or row["high"] >= chance:
+        return None
+    return (
+        f"{row['metric']} is {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}], all of it worse than "
+        f"chance ({chance:g}): is the sign right, and is y_true what it says, or were columns swapped?"
+    )

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from midrc_ml.cohorts.selection import NOT_REPORTED
+from midrc_ml.cohorts.selection import GROUP_COLUMNS, NOT_REPORTED
 from midrc_ml.errors import InputError
 from midrc_ml.evaluation.scorers import Grouping
 from midrc_ml.evaluation.settings import INTERSECTION, Fairness
+from midrc_ml.predictions import ID_COLUMNS, SCORE_OF_CLASS, TIME_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,24 @@ def group_columns(studies: pd.DataFrame, fairness: Fairness) -> list[GroupColumn
     """The groups of each column and intersection, in the order of the settings.
 
     Raises:
-        InputError: a column that the table does not have, or a reference that is no group or too small.
+        InputError: a column that the table does not have or that holds ids or scores, or a reference that is no group
+            or too small.
     """
     asked = [(name, [name]) for name in fairness.columns]
     asked += [(INTERSECTION.join(columns), list(columns)) for columns in fairness.intersections]
-    absent = sorted({column for _, columns in asked for column in columns} - set(studies.columns))
+    no_groups = (*ID_COLUMNS, *TIME_COLUMNS, "y_true", "y_score")
+    named = sorted({column for _, columns in asked for column in columns})
+    for column in named:
+        # A group's value stands in reports and in the tracker: an id or a score must not.
+        if column in no_groups or column.startswith((SCORE_OF_CLASS, "raw_score")):
+            raise InputError(
+                f"fairness.columns or intersections (--by) has {column}, which is an id, a part, a truth or a score; "
+                f"groups are of columns such as {', '.join(GROUP_COLUMNS)}"
+            )
+    absent = sorted(set(named) - set(studies.columns))
     if absent:
         raise InputError(
-            f"fairness.columns or intersections has {', '.join(absent)}; columns of the predictions are "
+            f"fairness.columns or intersections (--by) has {', '.join(absent)}; columns of the predictions are "
             f"{', '.join(map(str, studies.columns))}"
         )
     return [_group_column(name, _combined(studies, columns), fairness) for name, columns in asked]

@@ -154,11 +154,10 @@ class PairedScoring:
         why = next((why for one in pair if (why := self._why_not(one, name, place, number))), None)
         both = [self._value(one, name, place, number) for one in pair]
         change, p_value, se = None, math.nan, None
-        found = Interval(None, None, why)
+        found, few = Interval(None, None, why), self._num_patients(self._members[place][number])
         if both[0] is not None and both[1] is not None:
             change = both[0] - both[1]
             drawn = scored.drawn[place][name][:, number] - reference.drawn[place][name][:, number]
-            few = self._num_patients(self._members[place][number])
             found = self._interval(name, drawn, few)
             for one in pair:
                 # A model whose value no draw changes hides its error, and would lend the other's to the difference.
@@ -172,6 +171,7 @@ class PairedScoring:
         spreads = [_spread(one.by_seed.get(name, np.zeros(0))) for one in pair] if place == 0 else []
         seed_se = _combined(*(_of_mean(spread) for spread in spreads)) if spreads else None
         members = self._members[place][number]
+        with_delong = name == "auroc" and place == 0 and found.low is not None
         return {
             "metric": name,
             "model": scored.model.name,
@@ -181,12 +181,13 @@ class PairedScoring:
             "high": found.high,
             "p_value": None if math.isnan(p_value) else p_value,
             "p_holm": None,
-            "p_delong": self._p_delong(scored.model, reference.model) if name == "auroc" and place == 0 else None,
+            "p_delong": self._p_delong(scored.model, reference.model) if with_delong else None,
             "favours": _favours(name, change, scored.model.name, reference.model.name),
             "value": both[0],
             "value_reference": both[1],
             "n": int(members.sum()),
             "n_positive": self._asked({}).num_positive(self._truth[members]),
+            "num_patients": few,
             "sampling_se": se,
             "seed_se": seed_se,
             "combined_se": _combined(se, seed_se),

@@ -12,7 +12,7 @@ from yaml import YAMLError
 
 from midrc_ml.cohorts.selection import GROUP_COLUMNS
 from midrc_ml.errors import InputError
-from midrc_ml.splits.manifest import COLUMNS, TIME
+from midrc_ml.splits.manifest import COLUMNS, TIME, check_unchanged
 from midrc_ml.tasks.task import Task
 
 SPLIT_FILE, HASH_FILE = "split.parquet", "split.sha256"
@@ -69,6 +69,7 @@ def read_split(place: str | Path, task: Task, *, setting: str = "manifest") -> G
         raise InputError(
             f"{where}: no {HASH_FILE} beside it, which tells the split from any other; copy it there from the run"
         ) from error
+    check_unchanged(rows, sha256, where)
     config = _config(folder)
     _check_task(config, task, where)
     flow = _json(folder / "cohort_flow.json")

@@ -58,13 +58,13 @@ class FileTable:
 
 
 def read_table(place: str | Path, *, setting: str) -> FileTable:
-    """The table in a file. setting: that named it, for messages.
+    """The table in a file. setting: that named it, for messages; empty = none.
 
     Raises:
         InputError: no such file, or not a table.
     """
     path = Path(place)
-    where = f"{setting}={path}"
+    where = f"{setting}={path}" if setting else str(path)
     if path.is_dir():
         raise InputError(f"{where} is a folder; give a file: CSV, TSV (either also .gz) or Parquet")
     if not path.exists():

@@ -119,7 +119,8 @@ def check_scores(scores: pd.DataFrame, task: Task, form: PredictionForm, *, wher
             guess, also = "logits are said by scores=logit", ""
         raise InputError(
             f"{where}: {int(outside.any(axis=1).sum())} of {len(scores)} rows have a score outside 0 to 1 "
-            f"({lowest:.4g} to {highest:.4g}), where a {task.kind} task needs probabilities; {guess}{also}"
+            f"({int((values < 0).sum())} below 0, {int((values > 1).sum())} above 1), where a {task.kind} task needs "
+            f"probabilities; {guess}{also}"
         )
     if task.kind == "multiclass":
         off = int((np.abs(values.sum(axis=1) - 1) > _SUM_WITHIN).sum())

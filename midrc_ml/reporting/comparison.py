@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from midrc_ml.evaluation.comparison import Comparison, Row
+from midrc_ml.evaluation.doubts import worse_than_chance
 from midrc_ml.evaluation.metrics import is_better_low
 from midrc_ml.reporting.comparison_tables import (
     best_first,
@@ -31,6 +32,7 @@ _PANELS = 6
 _LEVELLED_SAID = 10
 _TRACKED = 400  # differences in MLflow
 _REASON_LENGTH = 50
+_MOST_DRAWS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,12 +134,14 @@ class ComparisonReport:
         settings, said = comparison.settings, []
         for name, (family, needed) in comparison.draws_that_could().items():
             what = "comparisons" if name == "differences" else "comparisons within groups"
-            least = 2 / (settings.num_draws + 1)
+            more = f"--num-draws {needed} could, and so could fewer --metrics"
+            if needed > _MOST_DRAWS:
+                more = "nor could any number of draws that can be made: ask for fewer --metrics, models or groups"
             said.append(
-                f"{settings.num_draws} draws, whose smallest p-value is {least:.2g}, cannot show p < "
-                f"{1 - settings.confidence:.2g} after Holm over {family} {what}; --num-draws {needed} could, and so "
-                f"could fewer --metrics"
+                f"{settings.num_draws} draws of so few patients cannot show p < {1 - settings.confidence:.2g} after "
+                f"Holm over {family} {what}; {more}"
             )
+        said += [f"{row['model']}: {doubt}" for row in comparison.values if (doubt := worse_than_chance(row))]
         single = sum(row["num_seeds"] == 1 for row in comparison.values if row["metric"] == self.metrics[0])
         if single:
             have = "has one run" if single == 1 else "have one run each"

@@ -16,6 +16,7 @@ COLUMNS = ("patient_id", "case_id", "study_id", "part", "label")
 # Of time-to-event tasks: the days until the event or the end of what is known.
 TIME = "time"
 _NUM_DIGITS = 64
+_ABOUT = "about"  # in the attributes of the stored rows, so that whoever reads them can hash them again
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ class Manifest:
                 f"the split in {folder} has SHA-256 {known[:12]}..., now made {sha256[:12]}...: the cohort, "
                 f"the task or the split settings have changed since; start a new run"
             )
-        self.rows.to_parquet(folder / "split.parquet", index=False)
+        rows = self.rows.copy()
+        rows.attrs[_ABOUT] = json.loads(json.dumps(self.about, default=str))
+        rows.to_parquet(folder / "split.parquet", index=False)
         path.write_text(sha256 + "\n")
 
     def check_pinned(self, sha256: str | None) -> None:
@@ -132,6 +135,27 @@ class Manifest:
                 f"split: the train part has no study of class {', '.join(f'{label:g}' for label in unseen)}, which "
                 f"other parts have; a model cannot learn it: {_REMEDY}"
             )
+
+
+def check_unchanged(stored: pd.DataFrame, sha256: str, where: str) -> None:
+    """Refuse rows of a `split.parquet` that are not those over which its `split.sha256` was taken.
+
+    Files of earlier versions do not say what they are about, and cannot be checked.
+
+    Raises:
+        InputError: rows were changed since, or it is the hash of another split.
+    """
+    about = stored.attrs.get(_ABOUT)
+    if about is None:
+        return
+    columns = [*COLUMNS, *([TIME] if TIME in stored.columns else [])]
+    rows = stored[columns].sort_values(["patient_id", "study_id"]).reset_index(drop=True)
+    found = Manifest(rows=rows, about=about).sha256
+    if found != sha256:
+        raise InputError(
+            f"{where}: split.parquet has SHA-256 {found[:12]}..., but split.sha256 says {sha256[:12] or 'nothing'}...: "
+            f"one of them was changed since the run; copy both back from where they are whole"
+        )
 
 
 def _with_several(rows: pd.DataFrame, key: str, value: str) -> int:

@@ -186,6 +186,31 @@ def test_a_file_of_another_framework_is_compared_by_the_split_of_the_run(
     assert row["value"] == pytest.approx(1 - row["value_reference"])
 
 
+def test_what_a_file_does_not_say_is_told_and_its_own_columns_make_groups(
+    make_run: MakeRun, compare: Callable[..., dict], tmp_path: Path
+) -> None:
+    run = make_run("a")
+    table = pd.read_parquet(run / "predictions.parquet")
+    scanner = np.where(np.arange(len(table)) % 2, "X", "Y")
+    theirs = table[["study_id"]].assign(y_score=1 - table["y_score"], scanner=scanner)
+    theirs.to_csv(tmp_path / "theirs.csv", index=False)
+    found = compare(run, tmp_path / "theirs.csv", "--by", "scanner", "--intersect", "--metrics", "auroc")
+    assert {row["group"]["value"] for row in found["by_group"]} == {"X", "Y"}
+    said = " ".join(found["notes"])
+    assert "on whom it was trained is not known of theirs.csv" in said
+    assert "theirs: auroc is" in said
+    assert "is the sign right" in said
+
+
+def test_what_is_the_complement_of_another_metric_is_not_asked_twice(
+    make_run: MakeRun, compare: Callable[..., dict]
+) -> None:
+    found = compare(make_run("a"), make_run("b", signal=3, settings={"training.lr": 0.5}))
+    asked = {row["metric"] for row in found["differences"]}
+    assert {"sensitivity", "specificity"} <= asked
+    assert not {"underdiagnosis_rate", "overdiagnosis_rate"} & asked
+
+
 def test_files_alone_need_the_task(
     make_run: MakeRun, compare: Callable[..., dict], refused: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -276,6 +301,16 @@ def test_another_truth_of_the_same_studies_is_refused_also_with_intersect(
         (lambda folder: (folder / "status.json").write_text('{"state": "running"}'), "still running, or was killed"),
         (lambda folder: (folder / "status.json").write_text('{"state": "failed"}'), "failed: only finished runs"),
         (lambda folder: (folder / "decision.json").write_text("{"), "is damaged"),
+        (lambda folder: (folder / "predictions.parquet").write_text("x"), "is no readable Parquet table"),
+        (lambda folder: (folder / "predictions.parquet").write_bytes(b""), "is no readable Parquet table"),
+        (lambda folder: (folder / "split.sha256").unlink(), "is gone or unreadable"),
+        (lambda folder: (folder / "split.parquet").write_text("x"), "is gone or unreadable"),
+        (lambda folder: (folder / "split.sha256").write_text("0" * 64), "was changed since the run"),
+        (lambda folder: _edit(folder / "split.parquet", "part", "train"), "was changed since the run"),
+        (
+            lambda folder: _edit(folder / "predictions.parquet", "y_score", 1.5),
+            "60 of 120 scores in predictions.parquet lie",
+        ),
     ],
 )
 def test_a_run_that_is_not_whole_is_refused(
@@ -284,6 +319,13 @@ def test_a_run_that_is_not_whole_is_refused(
     good, bad = make_run("good"), make_run("bad", settings={"training.lr": 0.5})
     change(bad)
     assert said in refused(good, bad)
+
+
+def _edit(path: Path, column: str, value: object) -> None:
+    """Every second row, without the hash that stands beside it; what a file says of itself stays."""
+    table = pd.read_parquet(path)
+    table.loc[::2, column] = value
+    table.to_parquet(path, index=False)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +342,16 @@ def test_a_run_that_is_not_whole_is_refused(
         (["{a}", "{b}", "--reference", "c"], "--reference c means none of the models"),
         (["{a}", "{b}", "--metrics", "aurok"], "--metrics aurok: there is no such metric for a binary task"),
         (["{a}", "{b}", "--metrics", "no.such"], "--metrics no.such: there is no such function"),
+        (["{a}", "{b}", "--metrics", "numpy.mean"], "it gives no number (TypeError)"),
+        (["{a}", "{b}", "--metrics", "midrc_ml.evaluation.metrics.auroc,auroc"], "two of them are called auroc"),
         (["{a}", "{b}", "--by", "colour"], "has colour; columns of the predictions are"),
+        (["{a}", "{b}", "--by", "sex,patient_id"], "has patient_id, which is an id, a part, a truth or a score"),
+        (["{a}", "{b}", "--by", "sex x y_score"], "has y_score, which is an id, a part, a truth or a score"),
+        (
+            ["{a}", "{logits}"],
+            "logits are said by scores=logit, and scores of which only the order means something by "
+            "scores=rank. Settings (name=value) are those of `python -m midrc_ml.evaluate`",
+        ),
         (["{a}", "nowhere.csv"], "nowhere.csv: there is no such file"),
         (["{a}", "midrc/icu"], "there is no such file or folder, and no tracking store"),
         (["{a}", "abcdef12"], "no run below"),
@@ -316,6 +367,10 @@ def test_what_cannot_be_compared_is_refused_in_one_sentence(
     runs["task"] = make_run("task", settings={"task.name": "deterioration"})
     runs["version"] = make_run("version", settings={"task.version": 1})
     runs["copy"] = Path(shutil.copytree(runs["a"], tmp_path / "copy"))
+    runs["logits"] = tmp_path / "logits.csv"
+    pd.read_parquet(runs["a"] / "predictions.parquet")[["study_id"]].assign(y_score=-3.0).to_csv(
+        runs["logits"], index=False
+    )
     runs["empty"] = tmp_path / "empty"
     runs["empty"].mkdir()
     assert said in refused(*(argument.format(**runs) for argument in arguments))

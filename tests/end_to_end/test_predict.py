@@ -22,6 +22,8 @@ from midrc_ml.predict import _check_arguments, _run, run_folder_of
 from midrc_ml.predictions import load_predictions
 
 OWN_COHORT = ("cohort=demo", "cohort.num_patients=120")
+# Of a study in a batch of another size: float32 sums in another order. In the same batches scores are equal to the bit.
+OTHER_BATCH = 1e-6
 Apply = Callable[..., Path]
 
 
@@ -42,6 +44,8 @@ def apply(cache_dir: Path, tmp_path: Path) -> Apply:
 
     def applied(run: Path, *overrides: str, name: str = "applied") -> Path:
         places = [f"paths.cache_dir={cache_dir}", f"paths.log_dir={tmp_path}"]
+        if not any(setting.startswith("tracking") for setting in overrides):
+            places.append("tracking=none")
         arguments = [f"run={run}", *places, *overrides]
         _check_arguments(arguments)
         register()
@@ -158,7 +162,7 @@ def test_without_labels_every_selected_study_is_scored_and_none_is_tested(image_
     assert found[["label", "y_true"]].isna().all(axis=None)
     assert set(found["part"]) == {"test"}
     scores = found.set_index("study_id")["y_score"]
-    np.testing.assert_array_equal(scores[own["study_id"]], own["y_score"])
+    np.testing.assert_allclose(scores[own["study_id"]], own["y_score"], rtol=OTHER_BATCH)
     assert not (folder / "metrics.json").exists()
     assert json.loads((folder / "cohort_flow.json").read_text())["labels_by_site"] == []
     with pytest.raises(InputError, match=f"{len(found)} of {len(found)} rows"):
@@ -184,7 +188,7 @@ def test_a_folder_of_dicom_is_scored_as_the_cohort_that_it_is_of(
     made = apply(image_run, f"dicom={folder}", "unknown_age=keep", name="made")
     found = pd.read_parquet(made / "predictions.parquet").set_index("study_id")
     assert set(found.index) == {zipped, unpacked}
-    np.testing.assert_array_equal(found["y_score"], own.loc[found.index, "y_score"])
+    np.testing.assert_allclose(found["y_score"], own.loc[found.index, "y_score"], rtol=OTHER_BATCH)
     assert list(found["patient_id"]) == list(own.loc[found.index, "patient_id"])
     flow = (made / "cohort_flow.json").read_text()
     assert "1 files are named by no series and have no DICOM header" in flow

@@ -222,11 +222,23 @@ def test_holm_is_over_all_rows_that_have_a_p_value() -> None:
     assert [row["p_holm"] for row in with_holm(rows)] == pytest.approx([0.06, None, 0.04, 0.5, 0.06])
 
 
-@pytest.mark.parametrize(("family", "draws"), [(1, 40), (3, 120), (50, 2000), (0, 0)])
-def test_the_draws_that_could_show_something_are_the_fewest_that_can(family: int, draws: int) -> None:
-    assert draws_needed(family, 1 - 0.95) == draws
-    if family:
-        assert family * 2 / (draws + 1) < 0.05 <= family * 2 / draws
+@pytest.mark.parametrize("num_patients", [6, 15, 400])
+@pytest.mark.parametrize("family", [1, 3, 12])
+def test_the_draws_that_could_show_something_are_the_fewest_that_can(family: int, num_patients: int) -> None:
+    draws = draws_needed(family, 0.05, num_patients=num_patients)
+    if draws > 100_000:
+        pytest.skip("too many draws to be made here")
+    rng = np.random.default_rng(0)
+    least, one_less = (
+        two_sided_p_value(1 + rng.random(count), num_patients=num_patients) for count in (draws, draws - 1)
+    )
+    assert family * least < 0.05 <= family * one_less * (1 + 1e-9)
+
+
+def test_few_patients_need_more_draws_than_two_divided_by_p() -> None:
+    # Of very many patients p is 2 / (draws + 1): 12 x 2 / (draws + 1) < 0.05 from 480 draws on.
+    assert draws_needed(12, 0.05, num_patients=10**7) in (479, 480)
+    assert draws_needed(12, 0.05, num_patients=15) > 2000
 
 
 def test_too_few_draws_for_the_family_are_told_with_the_number_that_could(
@@ -234,9 +246,12 @@ def test_too_few_draws_for_the_family_are_told_with_the_number_that_could(
 ) -> None:
     models = [model(str(seed), studies, seed=seed) for seed in range(7)]
     found = compare(models, studies, truth, {"auroc": auroc})
-    assert found.draws_that_could() == {"differences": (6, 240)}
-    enough = ComparisonSettings(num_draws=240)
-    assert compare(models, studies, truth, {"auroc": auroc}, settings=enough).draws_that_could() == {}
+    family, needed = found.draws_that_could()["differences"]
+    assert family == 6
+    assert needed > 240  # that 2 / (draws + 1) alone would ask for
+    for draws, said in ((needed, {}), (needed - 1, {"differences": (6, needed)})):
+        settings = ComparisonSettings(num_draws=draws)
+        assert compare(models, studies, truth, {"auroc": auroc}, settings=settings).draws_that_could() == said
 
 
 def test_all_pairs_are_each_with_each(studies: pd.DataFrame, truth: np.ndarray) -> None:

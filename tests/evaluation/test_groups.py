@@ -79,7 +79,7 @@ def test_without_a_group_that_is_large_enough_there_is_no_reference() -> None:
 
 
 def test_a_column_that_the_table_does_not_have_is_refused_with_those_that_it_has() -> None:
-    with pytest.raises(InputError, match=r"fairness.columns or intersections has gender; columns .* are sex"):
+    with pytest.raises(InputError, match=r"fairness.columns or intersections \(--by\) has gender; columns .* are sex"):
         group_columns(studies(sex={"Male": 5}), Fairness(columns=["gender"]))
 
 
