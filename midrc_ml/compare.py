@@ -72,7 +72,7 @@ def compare(given: argparse.Namespace) -> Path:
     finder = Finder(log_dir, RunStore(given.tracking_uri, log_dir))
     places = finder.places(given.names)
     task = _task(places, given.task)
-    metrics = _metrics(task, given.metrics)
+    metrics, fairness = _metrics(task, given.metrics), _fairness(given)
     sources, copies = without_copies(_sources(places, task, log_dir, given))
     sources, others = of_split(sources, given.split)
     models, seed_notes = models_of(sources, each_seed=given.each_seed)
@@ -106,7 +106,7 @@ def compare(given: argparse.Namespace) -> Path:
         settings=ComparisonSettings(
             num_draws=given.num_draws, seed=given.seed, confidence=given.confidence, all_pairs=given.all_pairs
         ),
-        fairness=_fairness(given),
+        fairness=fairness,
     )
     stamp = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{os.getpid()}_{secrets.token_hex(2)}"
     folder = log_dir / task.name / "compared" / stamp

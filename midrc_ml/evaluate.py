@@ -131,6 +131,8 @@ def evaluate(
         )
         notes = list(given.notes)
         table, settled = given.table, _carried_over(decision, given, task, evaluation, notes)
+        if decision is not None and settled is not None:
+            table = _recalibrated_as(settled, table, given, task, form, notes)
         if settled is None:
             _check_recalibration(evaluation, table, form)
             table, settled = decide(table, kind=task.kind, classes=task.classes, evaluation=evaluation)
@@ -181,7 +183,7 @@ def evaluate(
             decision=results.decision,
             evaluation=evaluation,
             predictions=table,
-            warnings=doubts(results.metrics, table),
+            warnings=doubts(results.metrics, table, gaps=results.gaps, evaluation=evaluation),
             notes=notes,
             scores_are_ranks=form.scores == "rank",
             min_group_size=fairness.min_group_size,
@@ -223,9 +225,30 @@ def _carried_over(
         raise InputError(f"decision={place} was settled before, and {also} would settle it anew; give one of them")
     found = Decision.load(path if path.is_dir() else path.parent)
     notes.append(f"the threshold is that of another run ({found.rule} on {found.chosen_on})")
-    if found.recalibration.method != "none":
-        notes.append(f"that run's recalibration ({found.recalibration.method}) is not applied to the scores of a file")
     return replace(found, chosen_on=found.chosen_on.removesuffix(_OF_ANOTHER) + _OF_ANOTHER)
+
+
+def _recalibrated_as(
+    settled: "Decision", table: "pd.DataFrame", given: "PredictionFile", task: Any, form: Any, notes: list[str]
+) -> "pd.DataFrame":
+    """The predictions recalibrated as another run recalibrates, on whose scale its threshold is."""
+    from midrc_ml.evaluation.decision import FILE_NAME, Decision
+    from midrc_ml.evaluation.evaluate import with_recalibration
+
+    method = settled.recalibration.method
+    if method == "none":
+        return table
+    beside = given.path.parent
+    if (beside / FILE_NAME).is_file() and Decision.load(beside).recalibration.method != "none":
+        notes.append("the scores were recalibrated where the predictions were made, and are not again")
+        return table
+    if form.scores == "rank":
+        raise InputError(
+            f"decision= is of a run whose scores are recalibrated ({method}), which ranks cannot be: its threshold is "
+            f"on another scale; give evaluation.threshold=NUMBER on the scale of the file"
+        )
+    notes.append(f"the scores are recalibrated ({method}) as in that run")
+    return with_recalibration(table, settled, classes=task.classes if task.kind == "multiclass" else ())
 
 
 def _check_recalibration(evaluation: Any, table: "pd.DataFrame", form: Any) -> None:

@@ -187,7 +187,7 @@ def train_and_evaluate(
                 audit=[entry.as_dict() for entry in audit],
                 history=fitted.history,
                 monitor=training.monitor,
-                warnings=doubts(results.metrics, predictions),
+                warnings=doubts(results.metrics, predictions, gaps=results.gaps, evaluation=evaluation),
                 min_group_size=fairness.min_group_size,
                 facts={**facts.tags, "split SHA-256": manifest.sha256, "model": facts.name, "seed": seed},
             )

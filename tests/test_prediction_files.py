@@ -299,6 +299,8 @@ def test_a_misspelt_column_is_told_with_the_nearest(read: Callable) -> None:
     ("name", "content", "words"),
     [
         ("a.csv", b"", "is empty"),
+        ("a.csv", b"\n\n", "is empty"),
+        ("a.csv", b"\xef\xbb\xbf", "is empty"),
         ("a.csv", b"study_id,patient_id\n", "has column names, but no row"),
         ("a.csv", b"PK\x03\x04rest", "is not text, so it is no CSV (an Excel or a binary file?)"),
         ("a.csv", "id,ö\n1,é\n".encode("latin-1"), "is not in UTF-8"),

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from midrc_ml.errors import InputError
+from midrc_ml.evaluation.calibration import is_distance
 from midrc_ml.evaluation.evaluate import with_threshold
 from midrc_ml.evaluation.metrics import is_better_low
-from midrc_ml.evaluation.paired_scoring import is_distance
 from midrc_ml.evaluation.scorers import Metric
 from midrc_ml.evaluation.weighted import Array
 

@@ -71,6 +71,11 @@ def expected_calibration_error(
     return ratio(np.abs(sums.score - sums.positive).sum(axis=-1), sums.weight.sum(axis=-1))
 
 
+def is_distance(metric: Any) -> bool:
+    """Whether its draws lie above its value: of the difference of two such the bootstrap tells no interval."""
+    return getattr(metric, "func", metric) is expected_calibration_error
+
+
 def calibration_differences(
     y_true: ArrayLike, y_score: ArrayLike, *, num_bins: int = 10, sample_weight: ArrayLike | None = None
 ) -> tuple[Array, Array]:

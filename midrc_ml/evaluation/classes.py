@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from midrc_ml.errors import InputError
 from midrc_ml.evaluation.metrics import auprc, auroc, over_draws
+from midrc_ml.evaluation.rests_on import RARER_CLASS
 from midrc_ml.evaluation.sums import from_sums, share_from_sums
 from midrc_ml.evaluation.weighted import Array, numbers, ratio
 
@@ -28,6 +29,10 @@ def auroc_macro(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLi
 def auprc_macro(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Any:
     """Mean over the classes of the average precision of each against all others."""
     return _mean_against_the_rest(auprc, y_true, y_score, sample_weight)
+
+
+for _mean_over_classes in (auroc_macro, auprc_macro):
+    _mean_over_classes.rests_on = RARER_CLASS  # type: ignore[attr-defined]
 
 
 def log_loss_and_one(y_true: ArrayLike, y_score: ArrayLike) -> Array:
@@ -75,14 +80,14 @@ def class_sensitivity(sums: Array) -> tuple[Any, Any]:
     return sums[..., 1], sums[..., 0]
 
 
-@from_sums(confusion_cells)
+@from_sums(confusion_cells, rests_on=RARER_CLASS)
 def balanced_accuracy(cells: Array) -> Any:
     """Mean over the classes of the share of each that is called it; called is the most probable class."""
     right, true, _ = _by_class(cells)
     return ratio(right, true).mean(axis=-1)
 
 
-@from_sums(confusion_cells)
+@from_sums(confusion_cells, rests_on=RARER_CLASS)
 def f1_macro(cells: Array) -> Any:
     """Mean over the classes of F1, twice the rightly called over the called and the true; called as above."""
     right, true, called = _by_class(cells)

@@ -5,18 +5,15 @@ each draw. How the seeds scatter and how the sample of patients scatters are tol
 patients, so mean +- 1.96 standard errors over seeds is never an interval here.
 """
 
-import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 
 from midrc_ml.evaluation.groups import group_columns
 from midrc_ml.evaluation.levelling import levelling_rows
-from midrc_ml.evaluation.multiplicity import holm
+from midrc_ml.evaluation.multiplicity import draws_needed, holm
 from midrc_ml.evaluation.paired_scoring import ComparedModel, PairedScoring, Row, Scored
 from midrc_ml.evaluation.scorers import Metric
 from midrc_ml.evaluation.settings import Fairness
@@ -64,18 +61,6 @@ class Comparison:
             if needed > self.settings.num_draws:
                 found[name] = (len(patients), needed)
         return found
-
-
-def draws_needed(family: int, alpha: float, *, num_patients: int) -> int:
-    """The fewest draws with which `two_sided_p_value`, of so many patients, passes Holm's first step.
-
-    That is `family` x p < alpha, where every draw lies on one side of 0.
-    """
-    from scipy.special import stdtrit
-
-    reach = float(stdtrit(num_patients - 1, alpha / (2 * family))) / math.sqrt((num_patients - 1) / num_patients)
-    share = NormalDist().cdf(reach)  # must be above 1 / (draws + 1)
-    return math.floor(1 / share) if share > 0 else sys.maxsize
 
 
 def compare_models(

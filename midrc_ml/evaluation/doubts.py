@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from midrc_ml.evaluation.multiplicity import draws_needed
+from midrc_ml.evaluation.settings import MOST_DRAWS, Evaluation
 from midrc_ml.predictions import class_names
 
 log = logging.getLogger(__name__)
@@ -16,11 +18,17 @@ _CHANCE = {
 }
 
 
-def doubts(metrics: Sequence[Mapping[str, Any]], predictions: pd.DataFrame) -> list[str]:
+def doubts(
+    metrics: Sequence[Mapping[str, Any]],
+    predictions: pd.DataFrame,
+    *,
+    gaps: Sequence[Mapping[str, Any]] = (),
+    evaluation: Evaluation | None = None,
+) -> list[str]:
     """What a person should be asked about the test part, in sentences: a wrong sign, or scores that are all the same.
 
-    Each is logged as a warning too. metrics: rows of `metrics.json`. A wrong sign = a metric whose whole interval is
-    worse than chance.
+    Each is logged as a warning too. metrics, gaps: rows of the files of these names. A wrong sign = a metric whose
+    whole interval is worse than chance. Of gaps, whether so many draws (`evaluation`) can show any of them after Holm.
     """
     found = []
     test = predictions[predictions["part"] == "test"]
@@ -28,9 +36,29 @@ def doubts(metrics: Sequence[Mapping[str, Any]], predictions: pd.DataFrame) -> l
     if len(test) > 1 and (test[names].nunique() <= 1).all():
         found.append(f"all {len(test)} test studies have the same score: is it the right column?")
     found += [doubt for row in metrics if row["part"] == "test" and (doubt := worse_than_chance(row))]
+    if evaluation is not None:
+        found += _out_of_reach([row for row in gaps if row["part"] == "test"], evaluation)
     for sentence in found:
         log.warning("Warning: %s", sentence)
     return found
+
+
+def _out_of_reach(gaps: Sequence[Mapping[str, Any]], evaluation: Evaluation) -> list[str]:
+    """Families of gaps of which no p-value of so many draws, and so few patients, passes Holm's first step."""
+    families: dict[tuple[str, str], list[int]] = {}
+    for row in gaps:
+        if row["p_value"] is not None:
+            families.setdefault((row["quantity"], row["metric"]), []).append(int(row["num_patients"]))
+    alpha = 1 - evaluation.confidence
+    needed = [draws_needed(len(patients), alpha, num_patients=max(patients)) for patients in families.values()]
+    short = [number for number in needed if number > evaluation.num_draws]
+    if not short:
+        return []
+    what = f"in {len(short)} of {len(needed)} metrics no gap between groups can pass Holm's correction"
+    if min(short) > MOST_DRAWS:
+        return [f"{what}, with any number of draws: groups are too many, of too few patients"]
+    most = max(number for number in short if number <= MOST_DRAWS)
+    return [f"{what} with {evaluation.num_draws} draws: evaluation.num_draws={most}, or fewer fairness.columns"]
 
 
 def worse_than_chance(row: Mapping[str, Any]) -> str | None:

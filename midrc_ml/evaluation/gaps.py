@@ -26,6 +26,7 @@ from midrc_ml.evaluation.multiplicity import holm
 from midrc_ml.evaluation.weighted import Array
 
 Row = dict[str, Any]
+NO_DIFFERENCE = "a distance from 0, whose draws lie above its value: no difference of such is centred"
 EOD, AAOD = "equal_opportunity_difference", "average_absolute_odds_difference"
 
 
@@ -34,19 +35,22 @@ class Scored:
     """One metric of the groups of one column. values: (group,); drawn: (draw, group); NaN = not estimable.
 
     lower_is_better: None = neither is, as of a calibration slope; no group is then the best or the worst.
+    num_patients: (group,), that the metric rests on. is_distance: it is one from 0, the larger the fewer there are: its
+    gaps have no interval, and no group is called the worst.
     """
 
     values: Array
     drawn: Array
     lower_is_better: bool | None
+    num_patients: NDArray[np.int64]
+    is_distance: bool = False
 
 
 @dataclass(frozen=True)
 class _Judged:
-    """A column and what its gaps are made of. num_patients: (group,), that an estimate of the group rests on."""
+    """A column and what its gaps are made of."""
 
     column: GroupColumn
-    num_patients: NDArray[np.int64]
     confidence: float
 
     def gaps_of(self, metric: str, scored: Scored) -> Iterator[Row]:
@@ -55,7 +59,7 @@ class _Judged:
         for group in known:
             if reference is not None and group != reference and reference in known:
                 yield self._difference("gap_to_reference", metric, scored, int(group), reference)
-        if scored.lower_is_better is not None:
+        if scored.lower_is_better is not None and not scored.is_distance:
             sure = [group for group in known if self._why_unsure(scored, int(group)) is None]
             yield from self._extremes(metric, scored, np.array(sure, dtype=np.int64))
 
@@ -66,7 +70,7 @@ class _Judged:
         good = -scored.values if scored.lower_is_better else scored.values
         best, worst = (int(known[place(good[known])]) for place in (np.argmax, np.argmin))
         smaller = np.max if scored.lower_is_better else np.min
-        few = int(self.num_patients[known].min())
+        few = int(scored.num_patients[known].min())
         among = f"among {len(known)} of {len(self.column.values)} groups"
         for group in known:
             others = known[known != group]
@@ -106,7 +110,7 @@ class _Judged:
             # |a| + |b| is the larger of |a + b| and |a - b|.
             values = np.array([true[0] + false[0], true[0] - false[0]]) / 2
             drawn = np.stack([true[1] + false[1], true[1] - false[1]], axis=1) / 2
-            few = int(self.num_patients[[group, reference]].min())
+            few = min(int(scored.num_patients[[group, reference]].min()) for scored in (sensitivity, specificity))
             value = (abs(true[0]) + abs(false[0])) / 2
             reason = self._why_not(sensitivity, group, reference) or self._why_not(specificity, group, reference)
             if math.isnan(value):
@@ -120,8 +124,8 @@ class _Judged:
     def _difference(self, quantity: str, metric: str, scored: Scored, group: int, reference: int) -> Row:
         value = float(scored.values[group] - scored.values[reference])
         drawn = scored.drawn[:, group] - scored.drawn[:, reference]
-        few = int(self.num_patients[[group, reference]].min())
-        reason = self._why_not(scored, group, reference)
+        few = int(scored.num_patients[[group, reference]].min())
+        reason = NO_DIFFERENCE if scored.is_distance else self._why_not(scored, group, reference)
         if math.isnan(value):
             found = Interval(None, None, f"{metric} of one of the groups is not estimable")
         elif reason:
@@ -129,10 +133,11 @@ class _Judged:
         else:
             found = percentile_interval(drawn, self.confidence, num_patients=few)
         p_value = two_sided_p_value(drawn, num_patients=few) if found.low is not None else math.nan
-        return self._row(quantity, metric, group, reference, value, found, p_value)
+        row = self._row(quantity, metric, group, reference, value, found, p_value)
+        return row | {"num_patients": few}
 
     def _why_unsure(self, scored: Scored, group: int) -> str | None:
-        return why_no_interval(scored.drawn[:, group], int(self.num_patients[group]))
+        return why_no_interval(scored.drawn[:, group], int(scored.num_patients[group]))
 
     def _why_not(self, scored: Scored, *groups: int) -> str | None:
         """Why there is no interval of a difference of these groups: one of them hides what it is unsure of."""
@@ -165,6 +170,7 @@ class _Judged:
             "p_holm": None,
             "n": int(self.column.sizes[group]),
             "n_reference": None if reference is None else int(self.column.sizes[reference]),
+            "num_patients": None,  # that a gap to the reference rests on
             "method": found.method,
             "reason": found.reason,
         }
@@ -188,15 +194,14 @@ def gap_rows(
     column: GroupColumn,
     scored: Mapping[str, Scored],
     *,
-    num_patients: NDArray[np.int64],
     confidence: float,
     odds: tuple[Scored, Scored] | None = None,
 ) -> list[Row]:
     """The gaps of each metric between the groups of one column. odds: sensitivity and specificity, for EOD and AAOD.
 
-    num_patients: (group,), of the rarer class. Only groups that are reported and large enough have gaps.
+    Only groups that are reported and large enough have gaps.
     """
-    judged = _Judged(column, num_patients, confidence)
+    judged = _Judged(column, confidence)
     rows = [row for name, one in scored.items() for row in judged.gaps_of(name, one)]
     return [*rows, *(judged.odds(*odds) if odds is not None else ())]
 

@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from midrc_ml.cohorts.selection import GROUP_COLUMNS, NOT_REPORTED
+from midrc_ml.cohorts.selection import NOT_REPORTED
 from midrc_ml.errors import InputError
 from midrc_ml.evaluation.scorers import Grouping
 from midrc_ml.evaluation.settings import INTERSECTION, Fairness
-from midrc_ml.predictions import ID_COLUMNS, SCORE_OF_CLASS, TIME_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -39,21 +38,12 @@ def group_columns(studies: pd.DataFrame, fairness: Fairness) -> list[GroupColumn
     """The groups of each column and intersection, in the order of the settings.
 
     Raises:
-        InputError: a column that the table does not have or that holds ids or scores, or a reference that is no group
-            or too small.
+        InputError: a column that the table does not have, or a reference that is no group or too small.
     """
     asked = [(name, [name]) for name in fairness.columns]
     asked += [(INTERSECTION.join(columns), list(columns)) for columns in fairness.intersections]
-    no_groups = (*ID_COLUMNS, *TIME_COLUMNS, "y_true", "y_score")
-    named = sorted({column for _, columns in asked for column in columns})
-    for column in named:
-        # A group's value stands in reports and in the tracker: an id or a score must not.
-        if column in no_groups or column.startswith((SCORE_OF_CLASS, "raw_score")):
-            raise InputError(
-                f"fairness.columns or intersections (--by) has {column}, which is an id, a part, a truth or a score; "
-                f"groups are of columns such as {', '.join(GROUP_COLUMNS)}"
-            )
-    absent = sorted(set(named) - set(studies.columns))
+    named = {column for _, columns in asked for column in columns}
+    absent = sorted(named - set(studies.columns))
     if absent:
         raise InputError(
             f"fairness.columns or intersections (--by) has {', '.join(absent)}; columns of the predictions are "
@@ -80,7 +70,7 @@ def _group_column(name: str, values: pd.Series, fairness: Fairness) -> GroupColu
     texts = tuple(str(value) for value in names)
     valid = (sizes >= max(1, fairness.min_group_size)) & np.array([text != NOT_REPORTED for text in texts], dtype=bool)
     reference = int(np.argmax(np.where(valid, sizes, -1))) if valid.any() else None
-    wanted = fairness.reference.get(name)
+    wanted = (fairness.reference or {}).get(name)
     if wanted is not None:
         if wanted not in texts:
             raise InputError(

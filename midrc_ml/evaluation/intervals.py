@@ -41,7 +41,7 @@ def percentile_interval(drawn: Array, confidence: float, *, num_patients: int) -
     if reason:
         return Interval(None, None, reason)
     tail = _NORMAL.cdf(-_expanded_z(confidence, num_patients))
-    return Interval(*_quantiles(drawn, tail, 1 - tail), method="percentile bootstrap of patients")
+    return Interval(*_quantiles(drawn, tail, 1 - tail), method=_named("percentile", drawn, tail))
 
 
 def bca_interval(drawn: Array, value: float, left_out: Array, confidence: float, *, num_patients: int) -> Interval:
@@ -65,7 +65,7 @@ def bca_interval(drawn: Array, value: float, left_out: Array, confidence: float,
     tails = []
     for z in (shift - reach, shift + reach):
         tails.append(_NORMAL.cdf(shift + z / max(1 - acceleration * z, 1e-6)))
-    return Interval(*_quantiles(drawn, *tails), method="BCa bootstrap of patients")
+    return Interval(*_quantiles(drawn, *tails), method=_named("BCa", drawn, min(tails[0], 1 - tails[1])))
 
 
 def jackknife_times(num_patients: int) -> NDArray[np.int32]:
@@ -115,17 +115,17 @@ def distance_interval(values: Array, drawn: Array, confidence: float, *, num_pat
 def two_sided_p_value(drawn: Array, *, num_patients: int) -> float:
     """The p-value of a difference of 0, from its draws (draw,): twice the smaller share beyond 0, as of few patients.
 
-    It makes the same allowance for few patients as `percentile_interval`, so that it is below 0.05 where the 95 %
-    interval leaves 0 out; its share is never below 1/(B+1). NaN where there is no interval.
-    Source: Davison and Hinkley 1997, 4.2, with the sample itself as one draw more.
+    It is the interval turned round: `percentile_interval` leaves 0 out from a confidence of 1 - p on, with the same
+    allowance for few patients and the same place between two draws. Its share is never below 1/(B+1), where all draws
+    are on one side; an interval that B draws are too few for (it says so) may then leave 0 out although p is larger.
+    NaN where there is no interval. Source: Davison and Hinkley 1997, 4.2, with the sample itself as one draw more.
     """
     from scipy.special import stdtr
 
     if why_no_interval(drawn, num_patients):
         return math.nan
     known = drawn[~np.isnan(drawn)]
-    beyond = min(int((known <= 0).sum()), int((known >= 0).sum()))
-    share = min(0.5, (beyond + 1) / (len(known) + 1))
+    share = min(0.5, _share_up_to_zero(known), _share_up_to_zero(-known))
     reach = _NORMAL.inv_cdf(share) * math.sqrt((num_patients - 1) / num_patients)
     return min(1.0, 2 * float(stdtr(num_patients - 1, reach)))
 
@@ -134,7 +134,7 @@ def why_no_interval(drawn: Array, num_patients: int) -> str | None:
     """Why these draws (draw,) of so many patients give no interval; None where they do."""
     if num_patients < LEAST_PATIENTS:  # of three patients not even the extremes of all draws reach far enough
         of_whom = f"{num_patients} patient{'' if num_patients == 1 else 's'}"
-        return f"it rests on {of_whom}, of two classes those of the rarer one: an interval needs {LEAST_PATIENTS}"
+        return f"it rests on {of_whom}, where classes count those of the rarer one: an interval needs {LEAST_PATIENTS}"
     undefined = int(np.isnan(drawn).sum())
     if undefined > MAX_UNDEFINED * len(drawn):
         return f"{undefined} of {len(drawn)} bootstrap draws have no value: too few patients, or too few of one class"
@@ -157,6 +157,23 @@ def _of_band(
         return Interval(None, None, f"all {len(complete)} bootstrap draws give the same values: too few patients")
     low, high = limits(*simultaneous_band(values, complete, confidence, num_patients=num_patients))
     return Interval(float(low), float(high), method="simultaneous bootstrap of patients")
+
+
+def _share_up_to_zero(drawn: Array) -> float:
+    """The share at which the quantile of `_quantiles` is 0; 1/(B+1) where all draws are above it."""
+    ordered = np.sort(drawn)
+    count = int(np.searchsorted(ordered, 0.0, side="right"))
+    if count in (0, len(ordered)):
+        return max(1, count) / (len(ordered) + 1)
+    low, high = ordered[count - 1], ordered[count]
+    return (count + float(-low / (high - low))) / (len(ordered) + 1)
+
+
+def _named(kind: str, drawn: Array, tail: float) -> str:
+    """The method; where a tail is thinner than one draw, that the limits are only the farthest draws."""
+    if tail * (int((~np.isnan(drawn)).sum()) + 1) < 1:
+        return "farthest draws, which are too few for this confidence, bootstrap of patients"
+    return f"{kind} bootstrap of patients"
 
 
 def _expanded_z(confidence: float, num_patients: int) -> float:

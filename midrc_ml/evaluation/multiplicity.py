@@ -1,5 +1,9 @@
 """Several questions asked at once: p-values that stay honest over the whole family of them."""
 
+import math
+import sys
+from statistics import NormalDist
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -25,3 +29,15 @@ def holm(p_values: ArrayLike) -> Array:
     adjusted = np.full(given.shape, np.nan)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(given[order] * left))
     return adjusted
+
+
+def draws_needed(family: int, alpha: float, *, num_patients: int) -> int:
+    """The fewest draws with which `two_sided_p_value`, of so many patients, passes Holm's first step.
+
+    That is `family` x p < alpha, where every draw lies on one side of 0.
+    """
+    from scipy.special import stdtrit
+
+    reach = float(stdtrit(num_patients - 1, alpha / (2 * family))) / math.sqrt((num_patients - 1) / num_patients)
+    share = NormalDist().cdf(reach)  # must be above 1 / (draws + 1)
+    return math.floor(1 / share) if share > 0 else sys.maxsize

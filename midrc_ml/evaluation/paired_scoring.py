@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from midrc_ml.evaluation.calibration import expected_calibration_error
+from midrc_ml.evaluation.calibration import is_distance
 from midrc_ml.evaluation.draws import PatientDraws
 from midrc_ml.evaluation.evaluate import with_threshold
+from midrc_ml.evaluation.gaps import NO_DIFFERENCE
 from midrc_ml.evaluation.groups import GroupColumn
 from midrc_ml.evaluation.intervals import Interval, percentile_interval, two_sided_p_value, why_no_interval
 from midrc_ml.evaluation.metrics import is_better_low
+from midrc_ml.evaluation.rests_on import patients_by, rests_on
 from midrc_ml.evaluation.scored_part import Asked
 from midrc_ml.evaluation.scorers import Grouping, Metric, values_of_draws, values_of_studies
 from midrc_ml.evaluation.weighted import Array
@@ -34,11 +36,6 @@ class ComparedModel:
     scores: Sequence[Array]
     thresholds: Sequence[float]
     withheld: Mapping[str, str] = field(default_factory=dict)
-
-
-def is_distance(metric: Metric) -> bool:
-    """Whether its draws lie above its value: of the difference of two such the bootstrap tells no interval."""
-    return getattr(metric, "func", metric) is expected_calibration_error
 
 
 @dataclass(frozen=True)
@@ -121,7 +118,7 @@ class PairedScoring:
             found = (
                 Interval(None, None, why)
                 if why
-                else self._interval(name, drawn, self._num_patients(self._members[0][0]))
+                else self._interval(name, drawn, self._num_patients(name, self._members[0][0]))
             )
             spread = _spread(scored.by_seed.get(name, np.zeros(0)))
             sampling_se = _se(drawn) if found.low is not None else None
@@ -154,7 +151,7 @@ class PairedScoring:
         why = next((why for one in pair if (why := self._why_not(one, name, place, number))), None)
         both = [self._value(one, name, place, number) for one in pair]
         change, p_value, se = None, math.nan, None
-        found, few = Interval(None, None, why), self._num_patients(self._members[place][number])
+        found, few = Interval(None, None, why), self._num_patients(name, self._members[place][number])
         if both[0] is not None and both[1] is not None:
             change = both[0] - both[1]
             drawn = scored.drawn[place][name][:, number] - reference.drawn[place][name][:, number]
@@ -203,16 +200,13 @@ class PairedScoring:
 
     def _interval(self, name: str, drawn: Array, few: int) -> Interval:
         if is_distance(self._metrics[name]):
-            return Interval(
-                None, None, "a distance from 0, whose draws lie above its value: no difference of such is centred"
-            )
+            return Interval(None, None, NO_DIFFERENCE)
         return percentile_interval(drawn, self._confidence, num_patients=few)
 
-    def _num_patients(self, members: NDArray[np.bool_]) -> int:
-        """The patients that an estimate rests on: of two classes those of the rarer one, of events those with one."""
-        patient, positive = self.draws.patient, (self._truth == 1).to_numpy()
-        counted = {"binary": (positive, ~positive), "time_to_event": (positive,)}.get(self._kind, (members,))
-        return min(len(np.unique(patient[members & some])) for some in counted)
+    def _num_patients(self, name: str, members: NDArray[np.bool_]) -> int:
+        """The patients that a metric of some studies rests on."""
+        truth = self._truth.to_numpy(dtype=np.float64)[members]
+        return patients_by(truth, self.draws.patient[members], self._kind)[rests_on(self._metrics[name], self._kind)]
 
     def _why_not(self, scored: Scored, name: str, place: int, number: int) -> str | None:
         """Why a model has no value in a group; None where it has one."""

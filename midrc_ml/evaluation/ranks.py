@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from midrc_ml.evaluation.weighted import Array, numbers
 
+_LARGEST = np.iinfo(np.int32).max
+
 
 @dataclass(frozen=True)
 class RankSums:
@@ -120,7 +122,10 @@ def from_ranks(of_ranks: Callable[[RankSums], Array]) -> Any:
         count = len(np.asarray(y_true))
         studies = RankedStudies(y_true, y_score, np.arange(count), np.zeros(count, np.int64), 1)
         times = np.ones(count, np.int64) if sample_weight is None else np.asarray(sample_weight)
-        whole = np.issubdtype(times.dtype, np.integer)
+        if times.shape[-1] != count:
+            raise ValueError(f"sample_weight has {times.shape[-1]} weights for {count} studies")
+        # Only counts whose sum fits into int32 are added as whole numbers.
+        whole = np.issubdtype(times.dtype, np.integer) and np.abs(times).sum(axis=-1).max(initial=0) <= _LARGEST
         values = of_ranks(studies.sums(np.atleast_2d(times if whole else times.astype(np.float64))))[:, 0]
         return values if times.ndim == 2 else values[0]
 

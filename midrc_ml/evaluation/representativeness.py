@@ -72,13 +72,18 @@ def representativeness_rows(
 ) -> list[Row]:
     """A row for each attribute of the reference: the distance, its interval, and both shares of every category.
 
-    rows: studies with patient_id, sex, age_band, race and ethnicity; each patient counts once. People whose value is
+    rows: studies with patient_id, sex, age_band, race and ethnicity; each patient counts once, with what is reported in
+    any of his or her studies (of several age bands the youngest). People whose value is
     not reported are left out on both sides and counted. Age bands are joined until both sides have the same bounds.
     """
-    patients = rows.drop_duplicates("patient_id")
+    rows = rows.reset_index(drop=True)
+    patients = rows["patient_id"].drop_duplicates()
     found = []
     for column, shares in reference.shares.items():
-        values = _values(patients, column)
+        of_studies = _values(rows, column)
+        # Of several the first in alphabetical order, so that the order of the rows changes nothing.
+        reported = of_studies[of_studies != NOT_REPORTED].groupby(rows["patient_id"]).min()
+        values = reported.reindex(patients).fillna(NOT_REPORTED)
         known = values[values != NOT_REPORTED]
         counts: Mapping[str, float] = known.map(known_name).value_counts().to_dict()
         expected = dict(shares)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from midrc_ml.evaluation.calibration import expected_calibration_error
+from midrc_ml.evaluation.calibration import expected_calibration_error, is_distance
 from midrc_ml.evaluation.calibration_curve import calibration_error_interval
 from midrc_ml.evaluation.delong import auroc_interval, clustered_delong, why_no_interval
 from midrc_ml.evaluation.draws import PatientDraws
@@ -19,6 +19,7 @@ from midrc_ml.evaluation.groups import GroupColumn, group_columns
 from midrc_ml.evaluation.intervals import Interval, bca_interval, jackknife_times, percentile_interval
 from midrc_ml.evaluation.metrics import is_better_low
 from midrc_ml.evaluation.proportions import wilson_interval
+from midrc_ml.evaluation.rests_on import EVERYONE, patients_by, rests_on
 from midrc_ml.evaluation.scorers import Grouping, Metric, values_of_draws, values_of_studies, values_of_times
 from midrc_ml.evaluation.settings import Evaluation, Fairness
 from midrc_ml.evaluation.sums import from_sums
@@ -77,14 +78,14 @@ class Asked:
 class _Group:
     """Some studies of a part, the group `number` of the grouping `place`.
 
-    few: the patients that an estimate rests on. one_each: no patient has several of these studies.
+    patients: how many an estimate rests on, by `rests_on`. one_each: no patient has several of these studies.
     """
 
     place: int
     number: int
     members: NDArray[np.bool_]
     truth: pd.Series
-    few: int
+    patients: dict[str, int]
     one_each: bool
 
 
@@ -148,16 +149,18 @@ class ScoredPart:
         rows: list[Row] = []
         for place, (column, groups) in enumerate(zip(self._columns, self._groups, strict=True), start=1):
             scored = {
-                name: Scored(self._values[place][name], self._drawn[place][name], is_better_low(name))
-                for name in self._known | self._odds
+                name: Scored(
+                    self._values[place][name],
+                    self._drawn[place][name],
+                    is_better_low(name),
+                    np.array([self._few(group, name, metric) for group in groups], dtype=np.int64),
+                    is_distance(metric),
+                )
+                for name, metric in (self._known | self._odds).items()
             }
             odds = [scored.pop(name) for name in self._odds]
             rows += gap_rows(
-                column,
-                scored,
-                num_patients=np.array([group.few for group in groups]),
-                confidence=self._evaluation.confidence,
-                odds=(odds[0], odds[1]) if odds else None,
+                column, scored, confidence=self._evaluation.confidence, odds=(odds[0], odds[1]) if odds else None
             )
         return [row | {"method": self._described(row["method"])} for row in rows]
 
@@ -171,15 +174,17 @@ class ScoredPart:
         return values_of_times(self._known, self._y_true, self._y_score, unit, self._groupings, times)
 
     def _group(self, place: int, number: int, members: NDArray[np.bool_]) -> _Group:
-        patient, truth = self._draws.patient, self._truth[members]
-        count = _num_distinct(patient[members])
-        few = count
-        if self._asked.kind in ("binary", "time_to_event"):
-            positive = (self._truth == 1).to_numpy()
-            few = _num_distinct(patient[members & positive])
-            if self._asked.kind == "binary":
-                few = min(few, _num_distinct(patient[members & ~positive]))
-        return _Group(place, number, members, truth, few, one_each=count == len(truth))
+        truth = self._truth[members]
+        patients = patients_by(truth.to_numpy(dtype=np.float64), self._draws.patient[members], self._asked.kind)
+        return _Group(place, number, members, truth, patients, one_each=patients[EVERYONE] == len(truth))
+
+    def _few(self, group: _Group, name: str, metric: Metric) -> int:
+        """The patients that a metric of a group rests on; the odds of an ordinal task have classes of their own."""
+        cut = self._fairness.positive_from
+        if name in self._odds and self._asked.kind != "binary" and cut is not None:
+            truth = (group.truth >= cut).to_numpy(dtype=np.float64)
+            return patients_by(truth, self._draws.patient[group.members], "binary")[rests_on(metric, "binary")]
+        return group.patients[rests_on(metric, self._asked.kind)]
 
     def _row(self, name: str, metric: Metric, group: _Group, why: str | None = None) -> Row:
         value = math.nan if why or name not in self._known else float(self._values[group.place][name][group.number])
@@ -202,11 +207,11 @@ class ScoredPart:
                 patient=self._draws.patient[group.members],
                 **getattr(metric, "keywords", {}),
             )
-        drawn = self._drawn[group.place][name][:, group.number]
+        drawn, few = self._drawn[group.place][name][:, group.number], group.patients[rests_on(metric, self._asked.kind)]
         if self._left_out is not None:
             left_out = self._left_out[group.place][name][:, group.number]
-            return bca_interval(drawn, value, left_out, confidence, num_patients=group.few)
-        return percentile_interval(drawn, confidence, num_patients=group.few)
+            return bca_interval(drawn, value, left_out, confidence, num_patients=few)
+        return percentile_interval(drawn, confidence, num_patients=few)
 
     def _why_not(self, name: str, metric: Metric, group: _Group) -> str:
         refused = None
@@ -264,11 +269,7 @@ class ScoredPart:
         if method is None:
             return None
         draws = f", {self._evaluation.num_draws} draws" if "bootstrap" in method else ""
-        return f"{method}{draws}, {self._evaluation.confidence:.0%}"
-
-
-def _num_distinct(numbers: NDArray[np.int64]) -> int:
-    return int(np.count_nonzero(np.bincount(numbers))) if len(numbers) else 0
+        return f"{method}{draws}, {100 * self._evaluation.confidence:.6g}%"
 
 
 def odds_metrics(kind: str, threshold: float, positive_from: float | None) -> dict[str, Metric]:
@@ -288,6 +289,8 @@ def odds_metrics(kind: str, threshold: float, positive_from: float | None) -> di
     else:
         return {}
     return {
-        f"odds {name}": functools.partial(from_sums(features)(metric.of_sums), threshold=threshold)
+        f"odds {name}": functools.partial(
+            from_sums(features, rests_on=metric.rests_on)(metric.of_sums), threshold=threshold
+        )
         for name, metric in (("sensitivity", sensitivity), ("specificity", specificity))
     }

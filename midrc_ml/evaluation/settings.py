@@ -8,8 +8,11 @@ from midrc_ml.cohorts.selection import GROUP_COLUMNS
 from midrc_ml.errors import InputError, check_kinds, check_least
 from midrc_ml.evaluation.recalibration import METHODS_OF_KIND
 from midrc_ml.evaluation.thresholds import check_rule
+from midrc_ml.predictions import ID_COLUMNS, SCORE_OF_CLASS, TIME_COLUMNS
 
 INTERVALS = ("percentile", "bca")
+LEAST_DRAWS, MOST_DRAWS = 100, 100_000
+_NO_GROUPS = (*ID_COLUMNS, *TIME_COLUMNS, "y_true", "y_score")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +34,14 @@ class Evaluation:
     def __post_init__(self) -> None:
         check_kinds(self, "evaluation")
         check_least(self, "evaluation", seed=0)
-        if self.num_draws < 100 or not 0.5 <= self.confidence < 1:
+        if not LEAST_DRAWS <= self.num_draws <= MOST_DRAWS:
             raise InputError(
-                f"evaluation.num_draws is {self.num_draws} and confidence {self.confidence}; "
-                f"at least 100 draws, and a confidence of at least 0.5 and below 1"
+                f"evaluation.num_draws is {self.num_draws}; it must be from {LEAST_DRAWS} to {MOST_DRAWS}: more change "
+                f"no digit that is read"
+            )
+        if not 0.5 <= self.confidence < 1:
+            raise InputError(
+                f"evaluation.confidence is {self.confidence}; it must be at least 0.5 and below 1, as 0.95 for 95 %"
             )
         if self.interval not in INTERVALS:
             raise InputError(f"evaluation.interval is {self.interval!r}; it must be one of {', '.join(INTERVALS)}")
@@ -59,7 +66,7 @@ class Fairness:
 
     columns: Sequence[str] = field(default_factory=lambda: list(GROUP_COLUMNS))
     intersections: Sequence[Sequence[str]] = ()
-    reference: Mapping[str, str] = field(default_factory=dict)
+    reference: Mapping[str, str] | None = None
     min_group_size: int = 10
     max_groups: int = 50
     positive_from: float | None = None
@@ -72,10 +79,17 @@ class Fairness:
                 raise InputError(
                     f"fairness.intersections has {columns!r}; each is a list of two columns or more: [[sex, race]]"
                 )
+        for column in (*self.columns, *(column for columns in self.intersections for column in columns)):
+            # A group's value stands in reports and in the tracker: an id or a score must not.
+            if column in _NO_GROUPS or column.startswith((SCORE_OF_CLASS, "raw_score")):
+                raise InputError(
+                    f"fairness.columns or intersections (--by) has {column}, which is an id, a part, a truth or a "
+                    f"score; groups are of columns such as {', '.join(GROUP_COLUMNS)}"
+                )
         names = [*self.columns, *(INTERSECTION.join(columns) for columns in self.intersections)]
         if len(set(names)) < len(names):
             raise InputError(f"fairness.columns and intersections name {', '.join(names)}; name each of them once")
-        strange = [name for name in self.reference if name not in names]
+        strange = [name for name in self.reference or {} if name not in names]
         if strange:
             raise InputError(
                 f"fairness.reference has {', '.join(strange)}; it is {{column: value}} for columns among "

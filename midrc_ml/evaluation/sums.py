@@ -17,8 +17,11 @@ from midrc_ml.evaluation.weighted import Array, ratio, weights_of
 Features = Callable[..., NDArray[Any]]  # (y_true, y_score, **settings) -> (study, feature), bool or float64
 
 
-def from_sums(features: Features) -> Callable[[Callable[[Array], Any]], Any]:
-    """A metric from its value by the weighted sums (..., feature) of `features`, whose settings it takes too."""
+def from_sums(features: Features, *, rests_on: str | None = None) -> Callable[[Callable[[Array], Any]], Any]:
+    """A metric from its value by the weighted sums (..., feature) of `features`, whose settings it takes too.
+
+    rests_on: whose patients count, where it is not as the kind of the task has it (`rests_on.py`).
+    """
 
     def made(of_sums: Callable[[Array], Any]) -> Any:
         @wraps(of_sums)
@@ -31,12 +34,15 @@ def from_sums(features: Features) -> Callable[[Callable[[Array], Any]], Any]:
         metric.features = features  # type: ignore[attr-defined]
         metric.of_sums = of_sums  # type: ignore[attr-defined]
         metric.over_draws = True  # type: ignore[attr-defined]
+        metric.rests_on = rests_on  # type: ignore[attr-defined]
         return metric
 
     return made
 
 
-def share_from_sums(features: Features) -> Callable[[Callable[[Array], tuple[Any, Any]]], Any]:
+def share_from_sums(
+    features: Features, *, rests_on: str | None = None
+) -> Callable[[Callable[[Array], tuple[Any, Any]]], Any]:
     """A metric that is the share of some studies among others, from the number of both by the sums of `features`.
 
     `metric.total_of_sums` gives the number that the share is of; the share of none is NaN.
@@ -47,7 +53,7 @@ def share_from_sums(features: Features) -> Callable[[Callable[[Array], tuple[Any
         def of_sums(sums: Array) -> Any:
             return ratio(*part_and_whole(sums))
 
-        metric = from_sums(features)(of_sums)
+        metric = from_sums(features, rests_on=rests_on)(of_sums)
         metric.total_of_sums = lambda sums: part_and_whole(sums)[1]
         return metric
 

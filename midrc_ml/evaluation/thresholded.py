@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from midrc_ml.evaluation.ranks import zero_or_one
+from midrc_ml.evaluation.rests_on import EVERYONE, NEGATIVE, POSITIVE
 from midrc_ml.evaluation.sums import from_sums, share_from_sums
 from midrc_ml.evaluation.weighted import Array, ratio
 
@@ -29,14 +30,14 @@ def outcome_cells(y_true: ArrayLike, y_score: ArrayLike, *, threshold: float) ->
     return cells & (not np.isnan(threshold))
 
 
-@share_from_sums(outcome_cells)
+@share_from_sums(outcome_cells, rests_on=POSITIVE)
 def sensitivity(cells: Array) -> tuple[Any, Any]:
     """Share of the positives with a score of at least `threshold`."""
     true_positive, false_negative, _, _ = _each(cells)
     return true_positive, true_positive + false_negative
 
 
-@share_from_sums(outcome_cells)
+@share_from_sums(outcome_cells, rests_on=NEGATIVE)
 def specificity(cells: Array) -> tuple[Any, Any]:
     """Share of the negatives with a score below `threshold`."""
     _, _, false_positive, true_negative = _each(cells)
@@ -64,7 +65,7 @@ def accuracy(cells: Array) -> tuple[Any, Any]:
     return true_positive + true_negative, cells.sum(axis=-1)
 
 
-@share_from_sums(outcome_cells)
+@share_from_sums(outcome_cells, rests_on=POSITIVE)
 def underdiagnosis_rate(cells: Array) -> tuple[Any, Any]:
     """Share of the positives that are called negative: 1 - sensitivity; low is good.
 
@@ -75,14 +76,14 @@ def underdiagnosis_rate(cells: Array) -> tuple[Any, Any]:
     return false_negative, true_positive + false_negative
 
 
-@share_from_sums(outcome_cells)
+@share_from_sums(outcome_cells, rests_on=NEGATIVE)
 def overdiagnosis_rate(cells: Array) -> tuple[Any, Any]:
     """Share of the negatives that are called positive: 1 - specificity; low is good."""
     _, _, false_positive, true_negative = _each(cells)
     return false_positive, false_positive + true_negative
 
 
-@share_from_sums(outcome_cells)
+@share_from_sums(outcome_cells, rests_on=EVERYONE)
 def called_rate(cells: Array) -> tuple[Any, Any]:
     """Share of the studies that are called positive, whatever they are: neither high nor low is good.
 

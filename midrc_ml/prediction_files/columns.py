@@ -149,7 +149,7 @@ class FileColumns:
                 f"{self.file.where}: it has {', '.join(of_classes)}, the scores of a task with classes, and this task "
                 f"has none; give the task that it is of, or name one column: columns.y_score={of_classes[-1]}"
             )
-        others = self._unused()
+        others = [] if self.file.has_no_header else self._unused()  # whose names would be a patient's values
         several = ""
         if given is None and len(others) > 1 and len(others) <= 10:
             several = f", or all in turn: -m columns.y_score={','.join(others)}"
@@ -187,7 +187,7 @@ class FileColumns:
             )
 
     def _near(self, name: str) -> str:
-        tables = [table for table in (self.truth, self.file) if table is not None]
+        tables = [table for table in (self.truth, self.file) if table is not None and not table.has_no_header]
         names = [str(found) for table in tables for found in table.frame.columns]
         close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
         return f", did you mean {close[0]}?" if close else ""

@@ -48,11 +48,17 @@ class FileTable:
         return texts.astype(object).where(texts != "", None)
 
     @property
+    def has_no_header(self) -> bool:
+        """Whether the names of the columns seem to be the values of the first patient, which no message may show."""
+        names = [str(name) for name in self.frame.columns]
+        return any(map(_is_number, names)) and not {*names} & _OURS
+
+    @property
     def column_names(self) -> str:
         """The columns in words; none of their names where the first line seems to be no header."""
         names = [str(name) for name in self.frame.columns]
-        if any(map(_is_number, names)) and not {*names} & _OURS:  # or it would show what belongs to patients
-            return "its first line holds numbers, as if the names of the columns were missing"
+        if self.has_no_header:
+            return "its first line holds numbers, as if the names of the columns were missing: put them there"
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         return f"it has {', '.join(names[:_SHOWN])}{more}"
 
@@ -112,6 +118,8 @@ def _from_text(content: bytes, name: str, where: str) -> pd.DataFrame:
     except UnicodeDecodeError as error:
         raise InputError(f"{where} is not in UTF-8 (byte {error.start} is no text); {_AGAIN}") from error
     start = text.lstrip()
+    if not start:
+        raise InputError(f"{where} is empty; it must have a row of column names, and a row for each study")
     if start[:9].lower().startswith(("<!doctype", "<html", "<?xml")):
         raise InputError(f"{where} is a web page, not a table (a failed download?); download it again")
     if start[:1] in ("{", "["):

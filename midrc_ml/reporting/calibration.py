@@ -73,6 +73,8 @@ def draw_calibration(
 ) -> list[str]:
     """Draw `calibration.png` and, of a binary task, `decision.png` into a folder; what is to be said below them.
 
+    Of a binary task both curves stand there as numbers too, in CSV files of the same names.
+
     test: the predictions of the test part. unit: of the label.
     """
     y_true, y_score = truth_and_score(test, kind=kind)
@@ -89,7 +91,11 @@ def draw_calibration(
         came = calibration_curve(*truth_and_score(before, kind=kind), ())
     _calibration_figure(curve, came, y_true, y_score, place / "calibration.png")
     threshold = math.nan if decision is None else decision.threshold
-    _decision_figure(decision_curve(y_true, y_score, draws.weights(), **asked), threshold, place / "decision.png")
+    decided = decision_curve(y_true, y_score, draws.weights(), **asked)
+    _decision_figure(decided, threshold, place / "decision.png")
+    # For whoever draws them anew; they stay in the run's folder, as a bin may be of few studies.
+    curve.to_csv(place / "calibration.csv", index=False)
+    decided.to_csv(place / "decision.csv", index=False)
     size = int(curve["n"].median())
     return [
         f"Calibration: bins of about {size} studies; bars: {evaluation.confidence:.0%} intervals of the share of "

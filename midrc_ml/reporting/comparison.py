@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from midrc_ml.evaluation.comparison import Comparison, Row
 from midrc_ml.evaluation.doubts import worse_than_chance
 from midrc_ml.evaluation.metrics import is_better_low
+from midrc_ml.evaluation.settings import MOST_DRAWS
 from midrc_ml.reporting.comparison_tables import (
     best_first,
     difference_tables,
@@ -32,7 +33,6 @@ _PANELS = 6
 _LEVELLED_SAID = 10
 _TRACKED = 400  # differences in MLflow
 _REASON_LENGTH = 50
-_MOST_DRAWS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +135,7 @@ class ComparisonReport:
         for name, (family, needed) in comparison.draws_that_could().items():
             what = "comparisons" if name == "differences" else "comparisons within groups"
             more = f"--num-draws {needed} could, and so could fewer --metrics"
-            if needed > _MOST_DRAWS:
+            if needed > MOST_DRAWS:
                 more = "nor could any number of draws that can be made: ask for fewer --metrics, models or groups"
             said.append(
                 f"{settings.num_draws} draws of so few patients cannot show p < {1 - settings.confidence:.2g} after "

@@ -182,6 +182,30 @@ def test_the_threshold_of_a_run_is_carried_over(evaluated: Callable, tmp_path: P
         evaluated(f"predictions={path}", f"decision={path}")
 
 
+def test_a_run_s_recalibration_goes_with_its_threshold_once(evaluated: Callable, tmp_path: Path) -> None:
+    run = evaluated(f"predictions={invented(tmp_path)}", "evaluation.recalibration=platt")
+    own = pd.read_parquet(run / "predictions.parquet").set_index("study_id")
+    path = invented(tmp_path, parts=False)
+    folder = evaluated(f"predictions={path}", f"decision={run}")
+    table = pd.read_parquet(folder / "predictions.parquet").set_index("study_id")
+    pd.testing.assert_series_equal(table["y_score"], own["y_score"].reindex(table.index))
+    assert table["raw_score"].to_dict() == pd.read_csv(path).set_index("study_id")["y_score"].to_dict()
+    assert "the scores are recalibrated (platt) as in that run" in (folder / "report.md").read_text()
+    # In a run's folder they are recalibrated already.
+    again = evaluated(f"predictions={run}", f"decision={run}")
+    assert rows(again)["test", "brier_loss"]["value"] == rows(run)["test", "brier_loss"]["value"]
+    with pytest.raises(InputError, match="which ranks cannot be"):
+        evaluated(f"predictions={path}", f"decision={run}", "scores=rank")
+
+
+def test_the_reference_of_gaps_is_set_as_the_documentation_says(evaluated: Callable, tmp_path: Path) -> None:
+    folder = evaluated(f"predictions={invented(tmp_path)}", "fairness.columns=[sex]", "fairness.reference={sex: Male}")
+    gaps = json.loads((folder / "gaps.json").read_text())
+    assert {row["reference"] for row in gaps if row["quantity"] == "gap_to_reference"} == {"Male"}
+    with pytest.raises(InputError, match="patient_id, which is an id"):
+        evaluated(f"predictions={tmp_path}/scores.csv", "fairness.columns=[sex,patient_id]")
+
+
 def test_scores_that_are_only_ranks_have_no_calibration(evaluated: Callable, tmp_path: Path) -> None:
     path = invented(tmp_path)
     table = pd.read_csv(path)
@@ -277,19 +301,6 @@ def test_every_task_can_be_composed_without_a_cohort(checkout: Path) -> None:
         for path in sorted((checkout / "configs/task").glob("*.yaml")):
             config = compose("evaluate", overrides=[f"task={path.stem}"])
             assert instantiated(OmegaConf.masked_copy(config, ["task"]))["task"].name == path.stem
-
-
-MELODY = {"ai_model_1": 0.853122, "ai_model_2": 0.844956, "ai_model_3": 0.710993}
-
-
-@pytest.mark.parametrize("model", MELODY)
-def test_melody_s_demonstration_has_its_kappas(model: str, evaluated: Callable, midrc_ml_data: Path) -> None:
-    data = midrc_ml_data / "melody"
-    folder = evaluated(
-        "task=mrale", "form=melody", f"predictions={data}/demo_scores.csv",
-        f"truth={data}/demo_truthNdemographics.csv", f"columns.y_score={model}", "fairness.columns=[race]",
-    )  # fmt: skip
-    assert round(rows(folder)["test", "qwk_of_levels_seen"]["value"], 6) == MELODY[model]
 
 
 def test_melody_s_scores_of_several_models_are_offered(evaluated: Callable, midrc_ml_data: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from midrc_ml.evaluation.gaps import AAOD, EOD
 
 ORACLE = json.loads((Path(__file__).parents[1] / "oracles" / "melody.json").read_text())
+SIX_DIGITS = {"ai_model_1": 0.853122, "ai_model_2": 0.844956, "ai_model_3": 0.710993}
 COLUMNS = {"age_binned": "age_band"}  # its name: ours
 QUANTITIES = {
     "delta_kappa": ("gap_to_reference", "qwk_of_levels_seen"),
@@ -20,20 +21,17 @@ QUANTITIES = {
 
 @pytest.fixture(scope="module")
 def folders(midrc_ml_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The three models, each evaluated as a user would."""
-    data, base = midrc_ml_data / "melody", tmp_path_factory.mktemp("melody")
-    found = {}
-    for model in ORACLE["values"]["kappa"]:
-        line = [
-            sys.executable, "-m", "midrc_ml.evaluate", "task=mrale", "form=melody", "tracking=none",
-            f"predictions={data}/demo_scores.csv", f"truth={data}/demo_truthNdemographics.csv",
-            f"columns.y_score={model}", "fairness.positive_from=4", "evaluation.num_draws=200",
-            "fairness.columns=[age_band,ethnicity,race,sex,intersectional_race_ethnicity]",
-            f"hydra.run.dir={base}/{model}",
-        ]  # fmt: skip
-        subprocess.run(line, check=True, capture_output=True, timeout=240)
-        found[model] = base / model
-    return found
+    """The three models, evaluated in turn as a user would."""
+    data, base, models = midrc_ml_data / "melody", tmp_path_factory.mktemp("melody"), list(ORACLE["values"]["kappa"])
+    line = [
+        sys.executable, "-m", "midrc_ml.evaluate", "-m", "task=mrale", "form=melody", "tracking=none",
+        f"predictions={data}/demo_scores.csv", f"truth={data}/demo_truthNdemographics.csv",
+        f"columns.y_score={','.join(models)}", "fairness.positive_from=4", "evaluation.num_draws=200",
+        "fairness.columns=[age_band,ethnicity,race,sex,intersectional_race_ethnicity]", f"hydra.sweep.dir={base}",
+        r"hydra.sweep.subdir=${hydra.job.num}",
+    ]  # fmt: skip
+    subprocess.run(line, check=True, capture_output=True, timeout=240)
+    return {model: base / str(number) for number, model in enumerate(models)}
 
 
 def test_the_kappas_are_its_own(folders: dict[str, Path]) -> None:
@@ -41,6 +39,7 @@ def test_the_kappas_are_its_own(folders: dict[str, Path]) -> None:
         metrics = json.loads((folders[model] / "metrics.json").read_text())
         (row,) = [row for row in metrics if (row["part"], row["metric"]) == ("test", "qwk_of_levels_seen")]
         assert row["value"] == pytest.approx(expected, abs=1e-12)
+        assert round(row["value"], 6) == SIX_DIGITS[model]
 
 
 @pytest.mark.parametrize("name", QUANTITIES)

@@ -125,13 +125,13 @@ def limits(world: World, studies_each: int, num_positive: int, number: int) -> d
     if studies_each == 1:
         called = np.array([((first >= THRESHOLD) & (truth == 1)).sum(), (truth == 1).sum()])
         by_name["sensitivity (Wilson)"] = tuple(float(limit) for limit in wilson_interval(*called))
-    scored = {name: Scored(values[1][name], drawn[1][name], False) for name in METRICS}
+    patients = np.array([size * num_positive // NUM_PATIENTS for size in SIZES])
+    scored = {name: Scored(values[1][name], drawn[1][name], False, patients) for name in METRICS}
     sizes = np.bincount(group)
     column = GroupColumn("group", ("A", "B", "C"), grouping, np.ones(3, bool), sizes, group, reference=0)
     rows = gap_rows(
         column,
         {"auroc": scored["auroc"]},
-        num_patients=np.array([size * num_positive // NUM_PATIENTS for size in SIZES]),
         confidence=0.95,
         odds=(scored["sensitivity"], scored["specificity"]),
     )

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from midrc_ml.evaluation.doubts import doubts
+from midrc_ml.evaluation.settings import Evaluation
 
 
 def row(metric: str, value: float, low: float | None, high: float | None, part: str = "test") -> dict:
@@ -38,3 +39,18 @@ def test_scores_that_are_all_the_same_are_asked_about() -> None:
     assert doubts([], predictions(0.5, 0.4)) == []
     classes = pd.DataFrame({"part": "test", "y_score_a": [0.5, 0.5], "y_score_b": [0.5, 0.5]})
     assert len(doubts([], classes)) == 1
+
+
+def test_gaps_of_which_none_can_pass_holm_with_so_many_draws_are_told_with_the_number_that_could() -> None:
+    # 32 gaps need p < 0.05 / 32; the smallest of 1,000 draws is 2 / 1001 and, of 20 patients, larger.
+    gaps = [
+        {"part": part, "quantity": "gap_to_reference", "metric": "auroc", "p_value": 0.004, "num_patients": 20}
+        for part in ("validation", "test")
+        for _ in range(32)
+    ]
+    (told,) = doubts([], predictions(0.1, 0.2), gaps=gaps, evaluation=Evaluation(num_draws=1000))
+    assert told.startswith("in 1 of 1 metrics no gap between groups can pass Holm's correction with 1000 draws")
+    needed = int(told.partition("evaluation.num_draws=")[2].partition(",")[0])
+    assert doubts([], predictions(0.1, 0.2), gaps=gaps, evaluation=Evaluation(num_draws=needed)) == []
+    assert doubts([], predictions(0.1, 0.2), gaps=gaps, evaluation=Evaluation(num_draws=needed - 1)) != []
+    assert doubts([], predictions(0.1, 0.2), gaps=gaps[:2], evaluation=Evaluation()) == []

@@ -194,7 +194,7 @@ def test_an_interval_that_cannot_be_given_leaves_the_value_and_says_why() -> Non
     row = only(evaluated(table).metrics, part="test", metric="auroc")
     assert row["value"] is not None
     assert (row["low"], row["high"], row["method"]) == (None, None, None)
-    assert row["reason"].startswith("it rests on 1 patient, of two classes those of the rarer one")
+    assert row["reason"].startswith("it rests on 1 patient, where classes count those of the rarer one")
 
 
 def test_a_validation_part_of_one_class_gives_no_threshold_and_no_sensitivity() -> None:
@@ -263,7 +263,8 @@ def test_results_are_plain_numbers_that_json_knows() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"num_draws": 99}, "at least 100 draws"),
+        ({"num_draws": 99}, "must be from 100 to 100000"),
+        ({"num_draws": 100_000_000}, "must be from 100 to 100000"),
         ({"confidence": 1.0}, "below 1"),
         ({"confidence": 0.4}, "at least 0.5"),
         ({"seed": -1}, "evaluation.seed is -1; it must be at least 0"),

@@ -102,7 +102,8 @@ def test_every_metric_has_a_value_and_an_interval_in_every_part_and_group_and_th
     assert len(results.groups) == 2 * 2 * len(NAMES[kind])
     for row in [*results.metrics, *results.groups]:
         assert row["low"] < row["value"] < row["high"]
-        assert (row["method"], row["reason"]) == ("percentile bootstrap of patients, 100 draws, 95%", None)
+        assert row["method"].endswith("bootstrap of patients, 100 draws, 95%")
+        assert row["reason"] is None
     results.save(tmp_path)
     assert json.loads((tmp_path / "metrics.json").read_text()) == results.metrics
 

@@ -184,8 +184,9 @@ def test_draws_that_lack_one_of_the_numbers_are_left_out_and_counted() -> None:
 
 def test_a_p_value_is_twice_the_smaller_share_beyond_0_with_the_sample_as_one_draw_more() -> None:
     drawn, many = np.r_[-np.ones(4), np.ones(95)], 10**9  # of so many patients Student's t is the normal distribution
-    assert two_sided_p_value(drawn, num_patients=many) == pytest.approx(2 * 5 / 100)
-    assert two_sided_p_value(-drawn, num_patients=many) == pytest.approx(2 * 5 / 100)
+    # 0 lies half way between the fourth and the fifth of 99 draws, at 4.5 / (99 + 1).
+    assert two_sided_p_value(drawn, num_patients=many) == pytest.approx(2 * 4.5 / 100)
+    assert two_sided_p_value(-drawn, num_patients=many) == pytest.approx(2 * 4.5 / 100)
     assert two_sided_p_value(np.r_[np.ones(98), 2.0], num_patients=many) == pytest.approx(2 / 100)  # never 0
     assert two_sided_p_value(np.r_[-np.ones(50), np.ones(50)], num_patients=many) == 1.0
 
@@ -196,16 +197,25 @@ def test_a_p_value_is_below_5_percent_just_where_the_95_percent_interval_leaves_
     for beyond in range(1, 400):
         moved = drawn - drawn[beyond] + 1e-9  # so many draws lie below 0
         found = percentile_interval(moved, 0.95, num_patients=num_patients)
-        edge = abs(found.low) < 5e-3  # between two draws the interval goes on and the share does not
         is_below = two_sided_p_value(moved, num_patients=num_patients) < 0.05
-        assert edge or is_below == (found.low > 0)
+        assert is_below == (found.low > 0)
+
+
+def test_draws_that_are_too_few_for_the_confidence_are_said() -> None:
+    drawn = 1 + np.random.default_rng(0).random(100)
+    # Of 100 draws the thinnest tail is 1 / 101. Seven patients need Student's t of 6 degrees: 0.4 %.
+    found = percentile_interval(drawn, 0.95, num_patients=7)
+    assert (found.low, found.high) == (drawn.min(), drawn.max())
+    assert found.method == "farthest draws, which are too few for this confidence, bootstrap of patients"
+    assert two_sided_p_value(drawn, num_patients=7) > 0.05
+    assert percentile_interval(drawn, 0.95, num_patients=100).method == "percentile bootstrap of patients"
 
 
 def test_fewer_than_five_patients_give_neither_interval_nor_p_value() -> None:
     drawn = np.random.default_rng(0).normal(1, 0.1, 1000)
     found = percentile_interval(drawn, 0.95, num_patients=4)
     assert (found.low, found.high) == (None, None)
-    assert found.reason == "it rests on 4 patients, of two classes those of the rarer one: an interval needs 5"
+    assert found.reason == "it rests on 4 patients, where classes count those of the rarer one: an interval needs 5"
     assert math.isnan(two_sided_p_value(drawn, num_patients=4))
     assert percentile_interval(drawn, 0.95, num_patients=5).low is not None
 

@@ -183,3 +183,14 @@ def test_weights_of_ones_own_leave_out_what_they_leave_out() -> None:
     for number in range(3):
         kept = unit != number
         assert found["auroc"][number, 0] == pytest.approx(roc_auc_score(truth[kept], score[kept]), abs=1e-12)
+
+
+def test_whole_number_weights_of_a_population_do_not_overflow() -> None:
+    rng = np.random.default_rng(0)
+    truth, score = (rng.random(1000) < 0.3).astype(float), rng.random(1000)
+    for metric in (auroc, auprc):
+        for weight in (5_000_000, 2**40):
+            found = metric(truth, score, sample_weight=np.full(1000, weight))
+            assert found == pytest.approx(metric(truth, score), abs=1e-12)
+        with pytest.raises(ValueError, match="999 weights for 1000 studies"):
+            metric(truth, score, sample_weight=np.ones(999))
