@@ -1,12 +1,15 @@
 """Shared by all tests: public data where they are, a small synthetic run, the command line."""
 
+import logging
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The processes share the cores; with all of them each, torch's threads wait for one another.
@@ -51,6 +54,41 @@ def command() -> Callable[..., subprocess.CompletedProcess]:
     return run
 
 
+@dataclass(frozen=True)
+class Said:
+    """What a verb said, and its exit status."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def said_by(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Run a verb's `main` in this process with a command line, as a process of its own would: seconds are saved."""
+
+    def run(main: Callable[[], None], *arguments: str, cwd: Path) -> Said:
+        from hydra.core.global_hydra import GlobalHydra
+
+        root, code = logging.getLogger(), 0
+        handlers, level = root.handlers[:], root.level
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["midrc-ml", *arguments])
+        capsys.readouterr()
+        try:
+            main()
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        finally:
+            GlobalHydra.instance().clear()
+            root.handlers[:] = handlers
+            root.setLevel(level)
+        found = capsys.readouterr()
+        return Said(code, found.out, found.err)
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def small_run(cache_dir: Path) -> Callable[..., Path]:
     """Train on the small demo cohort in this process; the run's folder."""
@@ -85,5 +123,12 @@ def small_arguments() -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def tracked_run(small_run: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One finished run with MLflow; tests read it and leave it as it is."""
-    return small_run(tmp_path_factory.mktemp("tracked"), "tracking=mlflow")
+    """One finished run with MLflow; tests read it and leave it as it is. The processes share it."""
+    base = tmp_path_factory.getbasetemp()
+    base = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "tracked"
+    with FileLock(f"{base}.lock"):
+        if not (base / "made").exists():
+            base.mkdir(exist_ok=True)
+            small_run(base, "tracking=mlflow")
+            (base / "made").touch()
+    return base / "run"

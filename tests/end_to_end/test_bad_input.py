@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from midrc_ml.cohorts.demo import DemoCohort
 from midrc_ml.config import make_places_absolute, save_config
 from midrc_ml.errors import InputError
-from midrc_ml.train import _resume
+from midrc_ml.train import _resume, main
 from midrc_ml.training.loop import LossIsNotFinite
 
 TASK = "task=icu"
@@ -46,10 +46,10 @@ TASK = "task=icu"
         (["++resume=no_such_run", "seed=3"], ["seed=3 cannot be given with it"]),
     ],
 )
-def test_one_sentence_and_exit_2(arguments: list[str], words: list[str], command: Callable, tmp_path: Path) -> None:
+def test_one_sentence_and_exit_2(arguments: list[str], words: list[str], said_by: Callable, tmp_path: Path) -> None:
     is_resume = arguments and "resume" in arguments[0]
     places = [] if is_resume else [f"paths.log_dir={tmp_path}/logs", f"paths.cache_dir={tmp_path}/cache"]
-    result = command(*arguments, *places, cwd=tmp_path)
+    result = said_by(main, *arguments, *places, cwd=tmp_path)
     assert result.returncode == 2
     lines = result.stderr.strip().splitlines()
     assert len(lines) == 1

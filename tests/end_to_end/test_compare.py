@@ -189,7 +189,7 @@ def test_a_file_of_another_framework_is_compared_by_the_split_of_the_run(
 def test_what_a_file_does_not_say_is_told_and_its_own_columns_make_groups(
     make_run: MakeRun, compare: Callable[..., dict], tmp_path: Path
 ) -> None:
-    run = make_run("a")
+    run = make_run("a", signal=3)
     table = pd.read_parquet(run / "predictions.parquet")
     scanner = np.where(np.arange(len(table)) % 2, "X", "Y")
     theirs = table[["study_id"]].assign(y_score=1 - table["y_score"], scanner=scanner)

@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from omegaconf import OmegaConf
 
 from midrc_ml.errors import InputError
+from midrc_ml.evaluate import main
 
 FEW = "evaluation.num_draws=100"
 _BLOCKED = """
@@ -131,9 +132,8 @@ def test_nothing_slow_is_imported_before_the_numbers_are_done(tmp_path: Path) ->
         (["task=icu", "predictions=a.csv", "missing=keep"], ["missing is 'keep'"]),
     ],
 )
-def test_one_sentence_and_exit_2(arguments: list[str], words: list[str], tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "midrc_ml.evaluate", *arguments]
-    result = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False)
+def test_one_sentence_and_exit_2(arguments: list[str], words: list[str], said_by: Callable, tmp_path: Path) -> None:
+    result = said_by(main, *arguments, cwd=tmp_path)
     assert result.returncode == 2, result.stderr
     (sentence,) = result.stderr.strip().splitlines()
     assert sentence.startswith("error: ")
