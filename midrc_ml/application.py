@@ -188,7 +188,7 @@ def _reported(
         studies=studies,
         flow=flow.as_dict(),
         audit=[audit.as_dict()],
-        warnings=doubts(results.metrics, predictions, gaps=results.gaps, evaluation=run.evaluation),
+        warnings=doubts(results, predictions, run.evaluation),
         min_group_size=run.fairness.min_group_size,
         facts={**facts.tags, "split SHA-256": facts.split_sha256, "model": facts.name},
     ).write(output_dir)

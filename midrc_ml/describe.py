@@ -68,6 +68,10 @@ def describe(
     from midrc_ml.tasks.reader_labels import labels_by_reader, save_ratings
 
     population = None if reference is None else read_reference(Path(reference))
+    if population is not None and population.skipped:
+        log.warning(
+            "Note: of the reference not used, as studies have no such column: %s", ", ".join(population.skipped)
+        )
     tables = cohort.read()
     flow = CohortFlow(origin=tables.origin)
     flow.details["tables"] = describe_tables(tables)

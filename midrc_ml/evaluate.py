@@ -183,7 +183,7 @@ def evaluate(
             decision=results.decision,
             evaluation=evaluation,
             predictions=table,
-            warnings=doubts(results.metrics, table, gaps=results.gaps, evaluation=evaluation),
+            warnings=doubts(results, table, evaluation),
             notes=notes,
             scores_are_ranks=form.scores == "rank",
             min_group_size=fairness.min_group_size,

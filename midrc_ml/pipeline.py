@@ -16,7 +16,9 @@ from midrc_ml.datasets.clinical_table import ClinicalTable
 from midrc_ml.errors import InputError
 from midrc_ml.evaluation.doubts import doubts
 from midrc_ml.evaluation.evaluate import Results, decide, evaluate_predictions
+from midrc_ml.evaluation.groups import group_columns
 from midrc_ml.evaluation.metrics import lower_is_better
+from midrc_ml.evaluation.recalibration import check_method
 from midrc_ml.evaluation.settings import Evaluation, Fairness
 from midrc_ml.images.build import ImageRecipe
 from midrc_ml.images.cache import CachedImages, ImageCache
@@ -106,6 +108,8 @@ def train_and_evaluate(
             stop_on_failure(audit)
             say_who_is_in(tables, manifest, flow)
             check_labels(studies, task, training)
+            check_method(evaluation.recalibration, task.kind)
+            group_columns(studies[studies["part"] == "test"], fairness)  # a mistake is told before training
             monitor.on(studies[studies["part"] == "validation"])
             asked = studies
 
@@ -187,7 +191,7 @@ def train_and_evaluate(
                 audit=[entry.as_dict() for entry in audit],
                 history=fitted.history,
                 monitor=training.monitor,
-                warnings=doubts(results.metrics, predictions, gaps=results.gaps, evaluation=evaluation),
+                warnings=doubts(results, predictions, evaluation),
                 min_group_size=fairness.min_group_size,
                 facts={**facts.tags, "split SHA-256": manifest.sha256, "model": facts.name, "seed": seed},
             )

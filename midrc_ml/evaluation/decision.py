@@ -108,6 +108,9 @@ class Decision:
             value = stored[name]
             if type(value) not in types or (type(value) is float and not math.isfinite(value)):
                 raise InputError(f"{path} is damaged: its {name} is {value!r}; evaluate the run again")
+        for name in ("n", "n_positive"):
+            if stored[name] is not None and stored[name] < 0:
+                raise InputError(f"{path} is damaged: its {name} is {stored[name]}; evaluate the run again")
         threshold = stored["threshold"]
         return cls(
             threshold=math.nan if threshold is None else float(threshold),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from midrc_ml.evaluation.evaluate import Results
 from midrc_ml.evaluation.multiplicity import draws_needed
 from midrc_ml.evaluation.settings import MOST_DRAWS, Evaluation
 from midrc_ml.predictions import class_names
@@ -18,26 +19,22 @@ _CHANCE = {
 }
 
 
-def doubts(
-    metrics: Sequence[Mapping[str, Any]],
-    predictions: pd.DataFrame,
-    *,
-    gaps: Sequence[Mapping[str, Any]] = (),
-    evaluation: Evaluation | None = None,
-) -> list[str]:
+def doubts(results: Results, predictions: pd.DataFrame, evaluation: Evaluation) -> list[str]:
     """What a person should be asked about the test part, in sentences: a wrong sign, or scores that are all the same.
 
-    Each is logged as a warning too. metrics, gaps: rows of the files of these names. A wrong sign = a metric whose
-    whole interval is worse than chance. Of gaps, whether so many draws (`evaluation`) can show any of them after Holm.
+    Each is logged as a warning too. A wrong sign = a metric whose whole interval is worse than chance. Also: a
+    recalibration that could not be fitted, and gaps of which so many draws can show none after Holm's correction.
     """
     found = []
     test = predictions[predictions["part"] == "test"]
     names = [f"y_score_{name}" for name in class_names(test)] or ["y_score"]
     if len(test) > 1 and (test[names].nunique() <= 1).all():
         found.append(f"all {len(test)} test studies have the same score: is it the right column?")
-    found += [doubt for row in metrics if row["part"] == "test" and (doubt := worse_than_chance(row))]
-    if evaluation is not None:
-        found += _out_of_reach([row for row in gaps if row["part"] == "test"], evaluation)
+    found += [doubt for row in results.of_part("test") if (doubt := worse_than_chance(row))]
+    asked, decision = evaluation.recalibration, results.decision
+    if asked != "none" and decision is not None and decision.recalibration.method == "none":
+        found.append(f"evaluation.recalibration={asked} could not be fitted: the scores are as the model gave them")
+    found += _out_of_reach([row for row in results.gaps if row["part"] == "test"], evaluation)
     for sentence in found:
         log.warning("Warning: %s", sentence)
     return found

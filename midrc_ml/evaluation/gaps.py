@@ -36,7 +36,7 @@ class Scored:
 
     lower_is_better: None = neither is, as of a calibration slope; no group is then the best or the worst.
     num_patients: (group,), that the metric rests on. is_distance: it is one from 0, the larger the fewer there are: its
-    gaps have no interval, and no group is called the worst.
+    gaps have no interval, and no group is called the worst. at_edge: (group,), a share of 0 or 1 (`edge_shares.py`).
     """
 
     values: Array
@@ -44,6 +44,13 @@ class Scored:
     lower_is_better: bool | None
     num_patients: NDArray[np.int64]
     is_distance: bool = False
+    at_edge: NDArray[np.bool_] | None = None
+
+    def named(self, found: Interval, groups: Any) -> Interval:
+        """The interval, whose method says so where the draws of one of these groups are not of the bootstrap."""
+        if found.method is None or self.at_edge is None or not self.at_edge[groups].any():
+            return found
+        return replace(found, method=f"{found.method}, of a share of 0 or 1 Jeffreys' draws")
 
 
 @dataclass(frozen=True)
@@ -79,12 +86,15 @@ class _Judged:
             drawn = scored.drawn[:, [group]] - scored.drawn[:, others]
             if group != best:
                 found = extreme_interval(differences, drawn, self.confidence, num_patients=few, extreme=smaller)
-                found = _among(_not_beyond_the_best(found, bool(scored.lower_is_better)), among)
+                found = scored.named(_not_beyond_the_best(found, bool(scored.lower_is_better)), known)
+                found = _among(found, among)
                 yield self._row("gap_to_best", metric, int(group), best, float(smaller(differences)), found)
         found = extreme_interval(
             scored.values[known], scored.drawn[:, known], self.confidence, num_patients=few, extreme=smaller
         )
-        yield self._row("worst_group", metric, worst, None, float(scored.values[worst]), _among(found, among))
+        yield self._row(
+            "worst_group", metric, worst, None, float(scored.values[worst]), _among(scored.named(found, known), among)
+        )
         first, second = (known[places] for places in np.triu_indices(len(known), 1))
         found = distance_interval(
             scored.values[first] - scored.values[second],
@@ -93,7 +103,7 @@ class _Judged:
             num_patients=few,
         )
         value = float(abs(scored.values[best] - scored.values[worst]))
-        yield self._row("largest_gap", metric, worst, best, value, _among(found, among))
+        yield self._row("largest_gap", metric, worst, best, value, _among(scored.named(found, known), among))
 
     def odds(self, sensitivity: Scored, specificity: Scored) -> Iterator[Row]:
         reference = self.column.reference
@@ -119,6 +129,7 @@ class _Judged:
                 found = Interval(None, None, reason)
             else:
                 found = distance_interval(values, drawn, self.confidence, num_patients=few)
+                found = specificity.named(sensitivity.named(found, [group, reference]), [group, reference])
             yield self._row(AAOD, "sensitivity and specificity", group, reference, float(value), found)
 
     def _difference(self, quantity: str, metric: str, scored: Scored, group: int, reference: int) -> Row:
@@ -131,7 +142,7 @@ class _Judged:
         elif reason:
             found = Interval(None, None, reason)
         else:
-            found = percentile_interval(drawn, self.confidence, num_patients=few)
+            found = scored.named(percentile_interval(drawn, self.confidence, num_patients=few), [group, reference])
         p_value = two_sided_p_value(drawn, num_patients=few) if found.low is not None else math.nan
         row = self._row(quantity, metric, group, reference, value, found, p_value)
         return row | {"num_patients": few}

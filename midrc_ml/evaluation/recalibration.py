@@ -92,6 +92,10 @@ class Recalibration:
             raise InputError(f"{where}: the parameters of {method} are damaged; fit it on the validation part again")
         if parameters.get("temperature", 1) <= 0:
             raise InputError(f"{where}: the temperature is {parameters['temperature']!r}; it must be above 0")
+        if method in ("platt", "linear") and parameters["slope"] <= 0:
+            raise InputError(
+                f"{where}: the slope is {parameters['slope']!r}; it must be above 0, or it turns scores round"
+            )
         if method == "isotonic":
             parameters = {name: tuple(values) for name, values in parameters.items()}
         return cls(method, parameters)

@@ -4,6 +4,7 @@ Two forms are read: CSV or TSV with the columns `attribute`, `category` and `sha
 MIDRC-REACT, a sheet for each attribute, of which the last row counts.
 """
 
+import csv
 import re
 import zipfile
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ _NAMES = {
     "multiple or other": "other",
     "american indian/alaska native": "american indian or alaska native",
 }
+_SUM_WITHIN = 0.02  # of 1: shares may have been rounded
 UNKNOWN = ("not reported", "unknown", "")
 
 
@@ -45,6 +47,24 @@ def known_name(category: object) -> str:
     return _NAMES.get(first, first) + comma + rest
 
 
+def least_age(band: str) -> float:
+    """The least age of an age band: 18 of `18-29`, 85 of `85+`, `>=85` and `over 84`, 0 of `<18` and `under 18`.
+
+    Raises:
+        InputError: it is no such band.
+    """
+    text = band.strip().casefold().removesuffix("years").rstrip()
+    if found := re.fullmatch(r"(\d+)\s*(\+|and (over|older|above)|(-|to|\u2013)\s*\d+)?", text):
+        return float(found.group(1))
+    if re.fullmatch(r"(<|<=|\u2264|under|below|up to)\s*\d+", text):
+        return 0.0
+    if found := re.fullmatch(r"(>=|\u2265|from)\s*(\d+)", text):
+        return float(found.group(2))
+    if found := re.fullmatch(r"(>|over|above)\s*(\d+)", text):
+        return float(found.group(2)) + 1
+    raise InputError(f"reference: the age band {band!r} is none that can be read; write it as 18-29, 85+ or <18")
+
+
 def read_reference(path: Path) -> ReferencePopulation:
     """Read the table at `path`.
 
@@ -54,11 +74,13 @@ def read_reference(path: Path) -> ReferencePopulation:
     if not path.is_file():
         raise InputError(f"reference={path}: there is no such file; give a CSV table, or a workbook of MIDRC-REACT")
     is_workbook = path.suffix.lower() in (".xlsx", ".xlsm")
+    if not path.stat().st_size:
+        raise InputError(f"reference={path.name} is empty; it must have attribute, category and share, or count")
     try:
-        found = _of_workbook(path) if is_workbook else _of_table(path)
+        found, are_shares = (_of_workbook(path), False) if is_workbook else _of_table(path)
     except InputError:
         raise
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, KeyError, csv.Error, zipfile.BadZipFile) as error:
         raise InputError(f"reference={path.name} cannot be read as a table: {type(error).__name__}") from None
     shares, skipped = {}, []
     for attribute, counts in found.items():
@@ -79,6 +101,15 @@ def read_reference(path: Path) -> ReferencePopulation:
         total = sum(numbers.values())
         if len(numbers) < 2 or total <= 0:
             raise InputError(f"reference={path.name}: {attribute} needs at least two categories, not all of them 0")
+        every = sum(float(pd.to_numeric(count)) for count in counts.values())
+        if are_shares and not any(abs(every - whole) <= _SUM_WITHIN * whole for whole in (1, 100)):
+            raise InputError(
+                f"reference={path.name}: the shares of {attribute} add up to {every:g}; they must add up to 1, or to "
+                f"100 per cent; numbers of people stand in a column count"
+            )
+        if column == "age_band":
+            for category in numbers:
+                least_age(category)
         shares[column] = {category: value / total for category, value in numbers.items()}
     if not shares:
         raise InputError(
@@ -88,7 +119,7 @@ def read_reference(path: Path) -> ReferencePopulation:
     return ReferencePopulation(path.stem, shares, tuple(skipped))
 
 
-def _of_table(path: Path) -> dict[str, dict[str, Any]]:
+def _of_table(path: Path) -> tuple[dict[str, dict[str, Any]], bool]:
     frame = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False)
     frame.columns = [str(name).strip().casefold() for name in frame.columns]
     value = next((name for name in ("share", "count") if name in frame), None)
@@ -103,7 +134,7 @@ def _of_table(path: Path) -> dict[str, dict[str, Any]]:
         if category in found.setdefault(attribute, {}):
             raise InputError(f"reference={path.name}: {attribute}, {category!r} stands there twice; keep one row of it")
         found[attribute][category] = number
-    return found
+    return found, value == "share"
 
 
 def _of_workbook(path: Path) -> dict[str, dict[str, Any]]:

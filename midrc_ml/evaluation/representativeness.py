@@ -5,7 +5,6 @@ Source: Lin, IEEE Trans Inf Theory 1991;37:145; Endres and Schindelin, IEEE Tran
 """
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from midrc_ml.cohorts.selection import AGE_BAND_STARTS, NOT_REPORTED
 from midrc_ml.errors import InputError
-from midrc_ml.evaluation.reference_population import ReferencePopulation, known_name
+from midrc_ml.evaluation.reference_population import ReferencePopulation, known_name, least_age
 
 Row = dict[str, Any]
 
@@ -89,9 +88,16 @@ def representativeness_rows(
         expected = dict(shares)
         if column == "age_band":
             counts, expected = _same_bands(counts, expected)
-        names = sorted(set(counts) | set(expected), key=lambda name: (_start(name), name))
+        names = sorted(
+            set(counts) | set(expected), key=lambda name: (least_age(name) if column == "age_band" else 0, name)
+        )
         both = [np.array([side.get(name, 0.0) for name in names], dtype=np.float64) for side in (counts, expected)]
         distance = jensen_shannon_distance(*both) if len(known) else math.nan
+        reason = "nobody's value is reported"
+        if len(known) and len(names) < 2:
+            distance, reason = math.nan, "the bands of both sides have no bound in common: one is left, of all ages"
+        elif len(known) and not (both[0] * both[1]).any():
+            distance, reason = math.nan, "no category is in both: are they named alike?"
         row: Row = {
             "attribute": column,
             "reference": reference.name,
@@ -105,7 +111,7 @@ def representativeness_rows(
                 {"category": name, "share": count / max(1, len(known)), "share_of_reference": share}
                 for name, count, share in zip(names, *both, strict=True)
             ],
-            "reason": "nobody's value is reported",
+            "reason": reason,
         }
         if not math.isnan(distance):
             low, high = distance_limits(distance, len(known), len(names), confidence)
@@ -124,24 +130,15 @@ def _values(patients: pd.DataFrame, column: str) -> pd.Series:
     return not_hispanic.mask(ethnicity == "Hispanic or Latino", ethnicity).where(is_known, NOT_REPORTED)
 
 
-def _start(name: str) -> float:
-    """The least age of a band, so that bands stand in order; 0 of what is no band, and of `<18`."""
-    found = re.match(r"\d+", name)
-    return float(found.group()) if found else 0.0
-
-
 def _same_bands(counts: Mapping[str, float], shares: Mapping[str, float]) -> list[dict[str, float]]:
     """Both by the age bands that can be told from both sides' bands."""
-    strange = [name for name in shares if not re.search(r"\d", name)]
-    if strange:
-        raise InputError(f"reference: the age band {strange[0]!r} holds no number; write it as 18-29, 85+ or <18")
-    cuts = sorted({0.0} | ({float(start) for start in AGE_BAND_STARTS} & {_start(name) for name in shares}))
+    cuts = sorted({0.0} | ({float(start) for start in AGE_BAND_STARTS} & {least_age(name) for name in shares}))
     ends = [f"-{int(cut) - 1}" for cut in cuts[1:]] + ["+"]
     joined: list[dict[str, float]] = []
     for side in (counts, shares):
         held = dict.fromkeys((f"{int(cut)}{end}" for cut, end in zip(cuts, ends, strict=True)), 0.0)
         for name, number in side.items():
-            place = int(np.searchsorted(cuts, _start(name), side="right")) - 1
+            place = int(np.searchsorted(cuts, least_age(name), side="right")) - 1
             held[f"{int(cuts[place])}{ends[place]}"] += number
         joined.append(held)
     return joined

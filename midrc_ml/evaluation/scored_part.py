@@ -14,6 +14,7 @@ from midrc_ml.evaluation.calibration import expected_calibration_error, is_dista
 from midrc_ml.evaluation.calibration_curve import calibration_error_interval
 from midrc_ml.evaluation.delong import auroc_interval, clustered_delong, why_no_interval
 from midrc_ml.evaluation.draws import PatientDraws
+from midrc_ml.evaluation.edge_shares import with_drawn_edges
 from midrc_ml.evaluation.gaps import Scored, gap_rows
 from midrc_ml.evaluation.groups import GroupColumn, group_columns
 from midrc_ml.evaluation.intervals import Interval, bca_interval, jackknife_times, percentile_interval
@@ -149,12 +150,16 @@ class ScoredPart:
         rows: list[Row] = []
         for place, (column, groups) in enumerate(zip(self._columns, self._groups, strict=True), start=1):
             scored = {
-                name: Scored(
-                    self._values[place][name],
-                    self._drawn[place][name],
-                    is_better_low(name),
-                    np.array([self._few(group, name, metric) for group in groups], dtype=np.int64),
-                    is_distance(metric),
+                name: with_drawn_edges(
+                    Scored(
+                        self._values[place][name],
+                        self._drawn[place][name],
+                        is_better_low(name),
+                        np.array([self._few(group, name, metric) for group in groups], dtype=np.int64),
+                        is_distance(metric),
+                    ),
+                    is_share=hasattr(getattr(metric, "func", metric), "total_of_sums") or name in self._odds,
+                    seed=(self._evaluation.seed, place),
                 )
                 for name, metric in (self._known | self._odds).items()
             }

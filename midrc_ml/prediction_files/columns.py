@@ -15,7 +15,7 @@ from midrc_ml.prediction_files.table import FileTable
 from midrc_ml.predictions import SCORE_OF_CLASS
 
 _ALSO = {"y_true": ("label",)}  # further names that need not be said
-_BLANK = frozenset({"", "na", "n/a", "nan", "none", "null", "<na>", NOT_REPORTED.lower()})
+_BLANK = frozenset({"", "na", "n/a", "nan", "none", "null", "<na>", "unknown", NOT_REPORTED.lower()})
 
 
 @dataclass(frozen=True)

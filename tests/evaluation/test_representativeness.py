@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 
 from midrc_ml.errors import InputError
-from midrc_ml.evaluation.reference_population import ReferencePopulation, read_reference
+from midrc_ml.evaluation.reference_population import ReferencePopulation, least_age, read_reference
 from midrc_ml.evaluation.representativeness import (
     distance_by_chance,
     distance_limits,
@@ -182,7 +182,43 @@ def test_files_that_are_not_there_or_no_table_are_refused(tmp_path: Path) -> Non
 
 
 def test_an_age_band_without_a_number_is_refused() -> None:
-    with pytest.raises(InputError, match="the age band 'old' holds no number"):
+    with pytest.raises(InputError, match="the age band 'old' is none that can be read"):
         representativeness_rows(
             people(age_band=["18-29"]), ReferencePopulation("r", {"age_band": {"18-29": 0.5, "old": 0.5}})
         )
+
+
+@pytest.mark.parametrize(
+    ("band", "least"),
+    [
+        ("18-29", 18),
+        ("85+", 85),
+        (">=65", 65),
+        ("\u226565", 65),
+        ("over 64", 65),
+        ("65 and over", 65),
+        ("<18", 0),
+        ("under 5", 0),
+    ],
+)
+def test_bands_are_read_in_all_their_spellings(band: str, least: int) -> None:
+    assert least_age(band) == least
+
+
+def test_what_nothing_can_be_said_of_has_no_distance_but_a_reason() -> None:
+    rows = people(sex=["Female", "Male"], age_band=["18-29", "65-74"])
+    other = ReferencePopulation("r", {"sex": {"woman": 0.5, "man": 0.5}, "age_band": {"0-40": 0.5, "41-90": 0.5}})
+    sex, age = representativeness_rows(rows, other)
+    assert (sex["value"], sex["reason"]) == (None, "no category is in both: are they named alike?")
+    assert (age["value"], age["low"]) == (None, None)
+    assert age["reason"].startswith("the bands of both sides have no bound in common")
+
+
+def test_the_order_of_a_patient_s_studies_changes_nothing() -> None:
+    rows = pd.concat([people(sex=["Not Reported"], age_band=["30-39"]), people(sex=["Male"], age_band=["18-29"])])
+    reference = ReferencePopulation(
+        "r", {"sex": {"male": 0.5, "female": 0.5}, "age_band": {"18-29": 0.5, "30-39": 0.5}}
+    )
+    first, turned = representativeness_rows(rows, reference), representativeness_rows(rows[::-1], reference)
+    assert first == turned
+    assert (first[0]["n_patients"], first[0]["n_not_reported"]) == (1, 0)
