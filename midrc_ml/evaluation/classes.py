@@ -32,7 +32,7 @@ def auprc_macro(y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLi
 
 
 for _mean_over_classes in (auroc_macro, auprc_macro):
-    _mean_over_classes.rests_on = RARER_CLASS  # type: ignore[attr-defined]
+    _mean_over_classes.rests_on = RARER_CLASS
 
 
 def log_loss_and_one(y_true: ArrayLike, y_score: ArrayLike) -> Array:
