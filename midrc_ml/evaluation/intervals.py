@@ -132,15 +132,22 @@ def two_sided_p_value(drawn: Array, *, num_patients: int) -> float:
 
 def why_no_interval(drawn: Array, num_patients: int) -> str | None:
     """Why these draws (draw,) of so many patients give no interval; None where they do."""
-    if num_patients < LEAST_PATIENTS:  # of three patients not even the extremes of all draws reach far enough
-        of_whom = f"{num_patients} patient{'' if num_patients == 1 else 's'}"
-        return f"it rests on {of_whom}, where classes count those of the rarer one: an interval needs {LEAST_PATIENTS}"
+    if reason := why_too_few(num_patients):
+        return reason
     undefined = int(np.isnan(drawn).sum())
     if undefined > MAX_UNDEFINED * len(drawn):
         return f"{undefined} of {len(drawn)} bootstrap draws have no value: too few patients, or too few of one class"
     if np.nanmin(drawn) == np.nanmax(drawn):  # a bootstrap at the edge of its range knows nothing of its error
         return f"all {len(drawn)} bootstrap draws give the same value: too few patients, or one score for all"
     return None
+
+
+def why_too_few(num_patients: int) -> str | None:
+    """Why so many patients give no interval; None where they do."""
+    if num_patients >= LEAST_PATIENTS:  # of three patients not even the extremes of all draws reach far enough
+        return None
+    of_whom = f"{num_patients} patient{'' if num_patients == 1 else 's'}"
+    return f"it rests on {of_whom}, where classes count those of the rarer one: an interval needs {LEAST_PATIENTS}"
 
 
 def _of_band(

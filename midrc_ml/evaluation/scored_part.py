@@ -17,7 +17,7 @@ from midrc_ml.evaluation.draws import PatientDraws
 from midrc_ml.evaluation.edge_shares import with_drawn_edges
 from midrc_ml.evaluation.gaps import Scored, gap_rows
 from midrc_ml.evaluation.groups import GroupColumn, group_columns
-from midrc_ml.evaluation.intervals import Interval, bca_interval, jackknife_times, percentile_interval
+from midrc_ml.evaluation.intervals import Interval, bca_interval, jackknife_times, percentile_interval, why_too_few
 from midrc_ml.evaluation.metrics import is_better_low
 from midrc_ml.evaluation.proportions import wilson_interval
 from midrc_ml.evaluation.rests_on import EVERYONE, patients_by, rests_on
@@ -204,6 +204,8 @@ class ScoredPart:
         if hasattr(function, "total_of_sums") and group.one_each:
             return self._wilson(metric, value, group)
         if function is expected_calibration_error:
+            if reason := why_too_few(group.patients[EVERYONE]):
+                return Interval(None, None, reason)
             return calibration_error_interval(
                 self._y_true[group.members],
                 self._y_score[group.members],

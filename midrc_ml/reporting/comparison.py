@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -246,6 +246,9 @@ class ComparisonReport:
             chosen = rows if not left_out else [rows[place] for place in best_first(rows)[:_ROWS_DRAWN]]
             panels.append(self._panel(chosen, left_out=left_out))
             room -= len(rows)
+        if len(panels) < len(self.metrics):
+            more = f"; {len(panels)} of {len(self.metrics)} metrics are drawn, the tables have all"
+            panels[-1] = replace(panels[-1], direction=panels[-1].direction + more)
         forest_plot(panels, folder / "figures" / "forest.png")
         written = [folder / "figures" / "forest.png"]
         pairs: dict[str, list[Row]] = {}

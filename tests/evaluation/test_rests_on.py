@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from midrc_ml.evaluation.calibration import expected_calibration_error
 from midrc_ml.evaluation.classes import accuracy, auroc_macro, balanced_accuracy
 from midrc_ml.evaluation.evaluate import evaluate_predictions
-from midrc_ml.evaluation.metrics import auroc, mae
+from midrc_ml.evaluation.metrics import auroc, brier_loss, mae
 from midrc_ml.evaluation.rests_on import patients_by, rests_on
 from midrc_ml.evaluation.settings import Evaluation, Fairness
 from midrc_ml.evaluation.survival import concordance_index
@@ -64,3 +65,26 @@ def test_a_test_part_without_positives_still_has_a_specificity_with_its_interval
     assert rows["specificity"]["low"] < rows["specificity"]["value"] < rows["specificity"]["high"]
     assert rows["sensitivity"]["value"] is None
     assert rows["auroc"]["reason"] == "one class only: 0 of 120 studies are positive"
+
+
+def test_studies_of_one_patient_have_no_interval_of_any_metric() -> None:
+    groups = dict.fromkeys(("site", "sex", "age_band", "race", "ethnicity", "manufacturer", "view"), "Not Reported")
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "patient_id": "P",
+            "case_id": "c",
+            "study_id": [f"S{number:03d}" for number in range(100)],
+            "part": "test",
+            "label": np.tile([0.0, 1.0], 50),
+            "y_true": np.tile([0.0, 1.0], 50),
+            "y_score": rng.random(100),
+        }
+    ).assign(**groups)
+    metrics = {"auroc": auroc, "brier_loss": brier_loss, "expected_calibration_error": expected_calibration_error}
+    found = evaluate_predictions(
+        table, metrics, kind="binary", evaluation=Evaluation(threshold=0.7), fairness=Fairness(columns=[])
+    )
+    rows = [row for row in found.metrics if row["part"] == "test"]
+    assert len(rows) == 4  # and auroc_delong
+    assert {row["low"] for row in rows} == {None}
