@@ -484,3 +484,10 @@ def test_what_is_exported_for_melody_is_read_back(read: Callable, tmp_path: Path
     columns = {"study_id": "case_name", "patient_id": "case_name", "y_true": "truth", "y_score": "mine"}
     back = read_predictions(scores, task("ordinal"), form=PredictionForm(columns=columns), truth=truth).table
     pd.testing.assert_frame_equal(back.drop(columns="y_score"), found.drop(columns="y_score"))
+
+
+def test_group_values_that_differ_in_capitals_alone_are_told(read: Callable) -> None:
+    race = ["White", "white", "Black", "unknown"] * 3
+    found = read(own().assign(race=race))
+    assert [note for note in found.notes if note.startswith("race: 1 values differ from another in capital letters")]
+    assert "Not Reported" in set(found.table["race"])

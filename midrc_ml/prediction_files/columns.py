@@ -88,7 +88,7 @@ class FileColumns:
             if table is not None and table.has(column):
                 return table.texts(column).set_axis(self._ids_of(table))
         near = self._near(column)
-        raise InputError(f"fairness: no column {column} in {self._places}{near}; {self.file.column_names}")
+        raise InputError(f"fairness or readers: no column {column} in {self._places}{near}; {self.file.column_names}")
 
     def _ids_of(self, table: FileTable) -> pd.Series:
         ids = self.truth_ids if table is self.truth else self.study_ids

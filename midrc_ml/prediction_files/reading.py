@@ -239,6 +239,13 @@ class _Reading:
             else:
                 found[name] = pd.Series(NOT_REPORTED, index=index, dtype=object)
                 silent.append(name)
+        for name, values in found.items():
+            alike = values.nunique() - values.str.casefold().nunique()
+            if alike:
+                self.notes.append(
+                    f"{name}: {alike} values differ from another in capital letters alone, and make groups of their "
+                    f"own; write them alike"
+                )
         if silent:
             self.notes.append(f"not reported, as no column says: {', '.join(silent)}")
         return pd.DataFrame(found, index=index)

@@ -258,7 +258,7 @@ def test_a_column_of_the_file_can_make_groups_and_one_of_thousands_of_values_doe
     assert {row["group"]["value"] for row in groups if row["group"]["column"] == "ward"} == {"A", "B", "C"}
     of_visit = [row for row in groups if row["group"]["column"] == "visit" and row["metric"] == "auroc"]
     assert len(of_visit) <= 2
-    with pytest.raises(InputError, match=r"fairness: no column wrad in .*did you mean ward\?"):
+    with pytest.raises(InputError, match=r"fairness or readers: no column wrad in .*did you mean ward\?"):
         evaluated(f"predictions={path}", "fairness.columns=[wrad]")
 
 
