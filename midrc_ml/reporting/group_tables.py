@@ -1,5 +1,6 @@
 """Tables of the groups of one part: the value of each, gaps between them, and the odds differences."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,11 +16,13 @@ Row = Mapping[str, Any]
 
 
 def of_several_groups(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
-    """The rows of columns with more than one group, and what the others have: `race: Not Reported`, as all studies."""
+    """The rows of columns with more than one group, and the others: `race (all Not Reported)`, `zip (812 values)`."""
     values: dict[str, set[str]] = {}
     for row in rows:
         values.setdefault(row["group"]["column"], set()).add(row["group"]["value"])
-    alone = [f"{column}: {next(iter(names))}" for column, names in values.items() if len(names) == 1]
+    lone = {column: next(iter(names)) for column, names in values.items() if len(names) == 1}
+    too_many = re.compile(r"\(\d+ values\)")
+    alone = [f"{column} {name if too_many.fullmatch(name) else f'(all {name})'}" for column, name in lone.items()]
     return [row for row in rows if len(values[row["group"]["column"]]) > 1], alone
 
 

@@ -50,7 +50,9 @@ def test_odds_differences_stand_side_by_side() -> None:
 
 def test_a_column_of_one_group_is_left_out_and_named() -> None:
     groups = [*SEX, value("race", "Not Reported", n=110)]
-    assert of_several_groups(groups) == (SEX, ["race: Not Reported"])
+    assert of_several_groups(groups) == (SEX, ["race (all Not Reported)"])
+    many = [*groups, value("zip", "(812 values)", value=None)]
+    assert of_several_groups(many) == (SEX, ["race (all Not Reported)", "zip (812 values)"])
     assert [line[0] for line in lines_of(groups, [], "auroc")[1:]] == ["sex: Female", "sex: Male"]
 
 
