@@ -148,9 +148,9 @@ def read_file(
         InputError: it cannot be read, or is not the task's.
     """
     form = PredictionForm(missing="drop", unknown="drop") if intersect else PredictionForm()
+    file = read_table(place.path, setting="")
+    known = [name for name in further if file.has(name)]
     try:
-        file = read_table(place.path, setting="")
-        known = [name for name in further if file.has(name)]
         given = read_predictions(place.path, task, form=form, manifest=manifest, further=known, setting="")
     except InputError as error:
         raise InputError(

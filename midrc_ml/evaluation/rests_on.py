@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 EVERYONE, POSITIVE, NEGATIVE, RARER_CLASS = "everyone", "positive", "negative", "rarer class"
+WHOSE = (EVERYONE, POSITIVE, NEGATIVE, RARER_CLASS)
 _OF_KIND = {"binary": RARER_CLASS, "time_to_event": POSITIVE}
 
 

@@ -20,7 +20,7 @@ from midrc_ml.evaluation.groups import GroupColumn, group_columns
 from midrc_ml.evaluation.intervals import Interval, bca_interval, jackknife_times, percentile_interval, why_too_few
 from midrc_ml.evaluation.metrics import is_better_low
 from midrc_ml.evaluation.proportions import wilson_interval
-from midrc_ml.evaluation.rests_on import EVERYONE, patients_by, rests_on
+from midrc_ml.evaluation.rests_on import EVERYONE, WHOSE, patients_by, rests_on
 from midrc_ml.evaluation.scorers import Grouping, Metric, values_of_draws, values_of_studies, values_of_times
 from midrc_ml.evaluation.settings import Evaluation, Fairness
 from midrc_ml.evaluation.sums import from_sums
@@ -159,7 +159,8 @@ class ScoredPart:
                         is_distance(metric),
                     ),
                     is_share=hasattr(getattr(metric, "func", metric), "total_of_sums") or name in self._odds,
-                    seed=(self._evaluation.seed, place),
+                    # Positives and negatives are other patients: their draws must not move together in the odds.
+                    seed=(self._evaluation.seed, place, WHOSE.index(rests_on(metric, self._asked.kind))),
                 )
                 for name, metric in (self._known | self._odds).items()
             }

@@ -57,6 +57,26 @@ def test_a_group_of_which_every_positive_is_missed_is_the_worst_and_its_gap_is_f
     assert eod["p_value"] < 0.01
 
 
+def test_positives_and_negatives_of_a_group_at_both_edges_are_drawn_apart() -> None:
+    truth = np.tile([1.0, 0.0], 120)
+    site, score = np.repeat(["A", "B"], 120), np.where(truth == 1, 0.9, 0.1)  # A: nobody missed, nobody called wrongly
+    score = np.where((site == "B") & (np.arange(240) % 5 == 0), 0.5, score)
+    table = pd.DataFrame({"patient_id": [f"P{n}" for n in range(240)], "site": site, "y_true": truth, "y_score": score})
+    seen = []
+
+    def noted(one: Scored, **settings: object) -> Scored:
+        seen.append(with_drawn_edges(one, **settings))
+        return seen[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("midrc_ml.evaluation.scored_part.with_drawn_edges", noted)
+        asked = Asked("binary", (), {})
+        ScoredPart(table, {}, asked, Evaluation(num_draws=2000), Fairness(columns=["site"]), 0.5).gaps()
+    of_positives, of_negatives = (one.drawn[:, 0] for one in seen)
+    assert of_positives.std() > 0
+    assert abs(np.corrcoef(of_positives, of_negatives)[0, 1]) < 0.1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("true_share", [0.93, 0.98])
 def test_intervals_of_gaps_of_shares_near_1_cover_what_they_say(true_share: float) -> None:
