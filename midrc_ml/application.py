@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 import midrc_ml
-from midrc_ml.audits.leakage import AuditEntry, stop_on_failure
+from midrc_ml.audits.entry import AuditEntry, stop_on_failure
 from midrc_ml.audits.overlap import OverlapRule, overlap_reasons, run_overlap
 from midrc_ml.cohorts.flow import CohortFlow
 from midrc_ml.cohorts.reader import CohortReader, Tables

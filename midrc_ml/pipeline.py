@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from midrc_ml.audits.leakage import patient_leakage, stop_on_failure
+from midrc_ml.audits.entry import stop_on_failure
+from midrc_ml.audits.leakage import patient_leakage
 from midrc_ml.cohorts.flow import CohortFlow
 from midrc_ml.cohorts.reader import CohortReader, Tables
 from midrc_ml.datasets.clinical_table import ClinicalTable

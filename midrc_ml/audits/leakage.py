@@ -1,31 +1,8 @@
 """Leakage: the same patient in more than one part."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
-
 import pandas as pd
 
-from midrc_ml.errors import InputError
-
-Status = Literal["pass", "warn", "fail", "not_applicable"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditEntry:
-    """One check: what was measured, whether it passed, and what to do."""
-
-    check: str
-    status: Status
-    value: float | None
-    evidence: str
-    what_to_do: str
-    low: float | None = None
-    high: float | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The entry as it stands in `audit.json`."""
-        names = ("check", "status", "value", "low", "high", "evidence", "what_to_do")
-        return {name: asdict(self)[name] for name in names}
+from midrc_ml.audits.entry import AuditEntry
 
 
 def patient_leakage(split: pd.DataFrame) -> AuditEntry:
@@ -39,16 +16,3 @@ def patient_leakage(split: pd.DataFrame) -> AuditEntry:
         evidence=f"{shared} of {len(parts)} patients have studies in more than one part",
         what_to_do="split by patient; resolve patients who are known under several ids" if shared else "nothing",
     )
-
-
-def stop_on_failure(audit: list[AuditEntry]) -> None:
-    """Refuse to go on where a check failed.
-
-    Raises:
-        InputError: naming the checks.
-    """
-    failed = [entry for entry in audit if entry.status == "fail"]
-    if failed:
-        raise InputError(
-            "audit: " + "; ".join(f"{entry.check}: {entry.evidence}; {entry.what_to_do}" for entry in failed)
-        )

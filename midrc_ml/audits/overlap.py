@@ -4,7 +4,7 @@ from typing import Literal
 
 import pandas as pd
 
-from midrc_ml.audits.leakage import AuditEntry
+from midrc_ml.audits.entry import AuditEntry
 from midrc_ml.cohorts.midrc_patients import without_prefix
 from midrc_ml.errors import InputError
 

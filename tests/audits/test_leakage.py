@@ -5,7 +5,8 @@ import json
 import pandas as pd
 import pytest
 
-from midrc_ml.audits.leakage import patient_leakage, stop_on_failure
+from midrc_ml.audits.entry import stop_on_failure
+from midrc_ml.audits.leakage import patient_leakage
 from midrc_ml.errors import InputError
 
 
