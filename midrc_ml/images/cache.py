@@ -28,6 +28,7 @@ from midrc_ml.progress import Progress
 log = logging.getLogger(__name__)
 
 _ABSENT = (-1, -1)
+_IDENTITY = ("sop_uid", "series_uid", "content_hash", "pixels_hash", "shard", "record")
 # A name of one's own for a series is no UID and says nothing of what its header must hold.
 _UID = re.compile(r"\d+(?:\.\d+){3,}")
 # `prepare --check` of another process drops what is damaged, also what this one relies on.
@@ -42,7 +43,8 @@ class CachedImages:
     shards: memory maps (record, *record_shape), uint8. place: per image (shard, record), -1 where it failed. reasons:
     per image why it failed, or None. left_out: how many other files the series hold, by the reason why they are in no
     image. repaired: how often an image was made with something missing or uneven, by kind. num_absent: images whose
-    source file is gone, that are served all the same.
+    source file is gone, that are served all the same. identity: a row an image of what tells that two are the same one:
+    sop_uid, series_uid, content_hash, pixels_hash (an empty text = unknown), and its shard and record in the cache.
     """
 
     shards: Sequence[np.ndarray]
@@ -52,6 +54,10 @@ class CachedImages:
     left_out: Mapping[str, int] = field(default_factory=dict)
     repaired: Mapping[str, int] = field(default_factory=dict)
     num_absent: int = 0
+    identity: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def __len__(self) -> int:
+        return len(self.place)
 
     def gather(self, indices: Sequence[int] | np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The images (image, *record_shape), uint8, in a fresh array or in `out`, which has room for them."""
@@ -120,6 +126,7 @@ class ImageCache:
             left_out=_sums(rows["left_out"]),
             repaired=_sums(rows["repaired"]),
             num_absent=num_absent,
+            identity=rows[list(_IDENTITY)].fillna({"record": -1}).fillna("").reset_index(drop=True),
         )
 
     def names(self, files: Sequence[str]) -> list[str]:

@@ -86,15 +86,28 @@ class Task:
         Raises:
             InputError: a table that the task needs is absent, or no study has a label.
         """
-        by_case = "studies" in tables.absent and "studies" not in self.needs
+        return self.label_known(tables, self.selected(tables, flow, image_files=image_files), flow)
+
+    def selected(self, tables: Tables, flow: CohortFlow, *, image_files: ImageFiles = "needed") -> pd.DataFrame:
+        """The studies, or cases, that the task is about, before any label is asked for.
+
+        Raises:
+            InputError: a table that the task needs is absent.
+        """
         needs = [*self.needs, *(["studies", "series"] if image_files == "needed" else [])]
         tables.require(dict.fromkeys(needs), needed_by=f"task={self.name}")
         flow.notes += tables.notes
-        if by_case:
+        if self._by_case(tables):
             flow.unit = "case"
-            rows = select_cases(tables, self.selection, flow)
-        else:
-            rows = select_studies(tables, self.selection, flow, image_files=image_files)
+            return select_cases(tables, self.selection, flow)
+        return select_studies(tables, self.selection, flow, image_files=image_files)
+
+    def label_known(self, tables: Tables, rows: pd.DataFrame, flow: CohortFlow) -> pd.DataFrame:
+        """Those of the `selected` that have a label, with it.
+
+        Raises:
+            InputError: none has.
+        """
         found = self.label(tables, rows)
         rows = rows.assign(label=found["label"].to_numpy())
         if self.kind == "time_to_event":
@@ -109,11 +122,14 @@ class Task:
                 "label constant at the site: not recorded there"
             )
         labelled = flow.step("label known", at_risk, missing)
-        if not by_case:
+        if not self._by_case(tables):
             labelled = one_study_a_case(labelled, tables, self.selection, flow)
         if labelled.empty:
             raise InputError(f"task={self.name}: no {flow.unit} has a label in the {tables.origin}. {exclusions(flow)}")
         return labelled
+
+    def _by_case(self, tables: Tables) -> bool:
+        return "studies" in tables.absent and "studies" not in self.needs
 
     def check_modalities(self, modalities: Sequence[str]) -> None:
         """Refuse images that are not for the series of this task: a film recipe would take one slice of each CT.
