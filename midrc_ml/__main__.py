@@ -11,6 +11,7 @@ VERBS = {
     "predict": "apply a finished run to another cohort, or to a folder of DICOM images",
     "compare": "say whether one model is better than another, on the studies that both were tested on",
     "describe": "say what a cohort holds for a task, without touching a pixel",
+    "audit": "say how a number could be wrong: leaks, label time, shortcuts, floors, privacy",
     "prepare": "decode a cohort's images into the image cache",
     "download": "fetch images and tables from MIDRC or the Imaging Data Commons",
     "doctor": "say what works on this machine, what is missing, and the command that mends it",

@@ -1,30 +1,31 @@
 """The story of a finished run on other studies, top to bottom; every step is elsewhere."""
 
-import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-import midrc_ml
+from midrc_ml.application_words import PREDICTIONS, say_of_run, say_scores, say_who_is_in
 from midrc_ml.audits.entry import AuditEntry, stop_on_failure
+from midrc_ml.audits.known_images import KnownImages, film_reasons
 from midrc_ml.audits.overlap import OverlapRule, overlap_reasons, run_overlap
+from midrc_ml.audits.run_audit import RunAudit
+from midrc_ml.audits.settings import Audit
 from midrc_ml.cohorts.flow import CohortFlow
 from midrc_ml.cohorts.reader import CohortReader, Tables
 from midrc_ml.cohorts.selection import ImageFiles
 from midrc_ml.datasets.lean_monai import import_lean
 from midrc_ml.errors import InputError
-from midrc_ml.evaluation.decision import FILE_NAME as DECISION_FILE
 from midrc_ml.evaluation.decision import Decision
 from midrc_ml.evaluation.doubts import doubts
 from midrc_ml.evaluation.evaluate import Results, evaluate_predictions, with_recalibration
 from midrc_ml.finished_run import FinishedRun
-from midrc_ml.pipeline import clinical_rows, image_cache, with_images
 from midrc_ml.predictions import predictions_table, save_predictions
-from midrc_ml.reporting.run_folder import ENVIRONMENT, RunFolder, source_state, write_environment
-from midrc_ml.reporting.terminal import say_results
+from midrc_ml.reporting.run_folder import RunFolder, source_state, write_environment
+from midrc_ml.run_inputs import audited, clinical_rows, image_cache, with_images
 from midrc_ml.splits.manifest import Manifest
 from midrc_ml.tasks.reader_labels import labels_by_reader
 from midrc_ml.tasks.task import Task
@@ -34,11 +35,12 @@ from midrc_ml.training.apply import TrainedNetwork, encoder_of
 from midrc_ml.training.fit import Inputs
 from midrc_ml.training.settings import Compute
 
+if TYPE_CHECKING:
+    from midrc_ml.reporting.report import Report
+
 log = logging.getLogger(__name__)
 
-PREDICTIONS = "predictions.parquet"
 _TRUTH = ("label", "y_true", "time", "event")
-_AGGREGATES = ("audit.json", "cohort_flow.json", ENVIRONMENT)
 _NOT_KNOWN_STEP = "not known to the run"
 _SHOWN = 10  # names in a sentence
 
@@ -70,7 +72,7 @@ def apply_run(
     folder = RunFolder(output_dir)
     with folder.running():
         log.info("Run folder: %s", output_dir)
-        _say_of_run(run)
+        say_of_run(run)
         folder.update(applied_run_key=RunFolder(run.folder).status.get("run_key"))
         tables = cohort.read()
         cache = None if run.images is None else image_cache(run.images, paths)
@@ -81,11 +83,12 @@ def apply_run(
         try:
             studies = _studies(run, tables, flow, is_labelled=is_labelled, keep_unknown_age=keep_unknown_age)
             reasons = overlap_reasons(studies, run.split)
-            audit = run_overlap(studies, reasons, overlap)
-            (output_dir / "audit.json").write_text(json.dumps([audit.as_dict()], indent=1) + "\n")
-            stop_on_failure([audit])
-            studies = _not_known(studies, reasons, audit, overlap, flow).assign(part="test")
-            _say_who_is_in(tables, studies, run, flow)
+            checks = RunAudit(Audit(refuse="never"), output_dir)  # what leaks is for `overlap` to decide
+            checks.add(run_overlap(studies, reasons, overlap))
+            stop_on_failure(checks.entries)
+            studies = _not_known(studies, reasons, checks.entries[:1], overlap, flow, _NOT_KNOWN_STEP)
+            studies = studies.assign(part="test")
+            say_who_is_in(tables, studies, run, flow)
             if is_labelled:
                 manifest = Manifest.of(studies, {**run.task.definition, "cohort": dict(cohort.query)})
                 manifest.save(output_dir)
@@ -95,6 +98,12 @@ def apply_run(
                 files, series = list(studies["file"]), list(studies["series_id"])
                 cached = cache.load(files, series=series, num_processes=compute.processes(), ray=compute.ray)
                 studies = with_images(studies, cached, run.task, flow)
+                known = KnownImages.of_run(run.folder)
+                recipe: Any = {"cache_folder": cache.folder, "recipe": cache.recipe.key}
+                reasons, entries = film_reasons(studies, cached, known, overlap, **recipe)
+                checks.add(*entries)
+                stop_on_failure(entries)
+                studies = _not_known(studies, reasons, entries, overlap, flow, "not a film of the run")
             table = None if run.clinical is None else clinical_rows(run.clinical, tables, studies, flow)
             if table is not None:
                 _check_table(table, run, flow)
@@ -112,17 +121,23 @@ def apply_run(
         results = None
         if is_labelled:
             results = _evaluated(predictions, run, labels_by_reader(run.task, tables, studies))
+            checks.of_data(audited(studies, tables, run.task, cached, table), run.evaluation)
+            checks.of_model(predictions, results, run.evaluation)
             facts = _run_facts(run, tables, manifest, studies, params)
-            written = [*results.save(output_dir), *(output_dir / name for name in _AGGREGATES)]
-            written += _reported(run, results, predictions, studies, tables, flow, audit, facts, output_dir)
+            results.save(output_dir)
+            from midrc_ml.sharing import identifiers_of, share  # with matplotlib
+
+            report = _report(run, results, predictions, studies, tables, flow, facts)
+            shared = share(output_dir, report, results, checks, identifiers_of(tables, paths))
             tracking.start(facts, log_dir=Path(paths["log_dir"]).resolve(), run_key=folder.status["run_key"])
             folder.update(tracking_run_id=tracking.run_id)
             try:
-                tracking.finish(results.metrics, written)
+                tracking.finish(results.metrics, shared.paths, audit=shared.audit)
             except BaseException as error:
                 tracking.fail(type(error).__name__)
                 raise
-    _say(results, tables, run.task, output_dir, tracking.how_to_look() if is_labelled else None)
+    command = tracking.how_to_look() if is_labelled else None
+    say_scores(results, tables, run.task, output_dir, command, checks.verdict() if is_labelled else [])
     return results
 
 
@@ -156,18 +171,15 @@ def _evaluated(predictions: pd.DataFrame, run: FinishedRun, ratings: pd.DataFram
     )
 
 
-def _reported(
+def _report(
     run: FinishedRun,
     results: Results,
     predictions: pd.DataFrame,
     studies: pd.DataFrame,
     tables: Tables,
     flow: CohortFlow,
-    audit: AuditEntry,
     facts: RunFacts,
-    output_dir: Path,
-) -> list[Path]:
-    """Write the report; the paths written."""
+) -> "Report":
     from midrc_ml.reporting.report import Report  # with matplotlib, which nothing before this needs
 
     return Report(
@@ -187,11 +199,10 @@ def _reported(
         predictions=predictions,
         studies=studies,
         flow=flow.as_dict(),
-        audit=[audit.as_dict()],
         warnings=doubts(results, predictions, run.evaluation),
         min_group_size=run.fairness.min_group_size,
         facts={**facts.tags, "split SHA-256": facts.split_sha256, "model": facts.name},
-    ).write(output_dir)
+    )
 
 
 def _run_facts(
@@ -249,18 +260,23 @@ def _studies(
 
 
 def _not_known(
-    studies: pd.DataFrame, reasons: pd.Series, audit: AuditEntry, overlap: OverlapRule, flow: CohortFlow
+    studies: pd.DataFrame,
+    reasons: pd.Series,
+    entries: Sequence[AuditEntry],
+    overlap: OverlapRule,
+    flow: CohortFlow,
+    step: str,
 ) -> pd.DataFrame:
     """The studies that are scored: all, or without the patients that the run knows."""
     if overlap == "drop":
-        kept = flow.step(_NOT_KNOWN_STEP, studies, reasons)
+        kept = flow.step(step, studies, reasons)
         if kept.empty:
-            raise InputError(
-                f"overlap=drop leaves none of {len(studies)} studies: {audit.evidence}; give other patients"
-            )
+            told = "; ".join(entry.evidence for entry in entries if entry.value)
+            raise InputError(f"overlap=drop leaves none of {len(studies)} studies: {told}; give other patients")
         return kept
-    if audit.status == "warn":
-        flow.notes.append(f"{audit.evidence}, and are scored all the same: overlap=keep says that they are others")
+    for entry in entries:
+        if entry.status == "warn":
+            flow.notes.append(f"{entry.evidence}, and are scored all the same: overlap=keep says that they are others")
     return studies
 
 
@@ -286,44 +302,3 @@ def _check_table(table: pd.DataFrame, run: FinishedRun, flow: CohortFlow) -> Non
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-
-
-def _say_of_run(run: FinishedRun) -> None:
-    log.info("Applying %s: %s", run.folder, run.task.question)
-    if run.decision is None:
-        log.warning(
-            "The run has no %s (an older version made it): its scores are left as the network gives them, and nothing "
-            "that needs a threshold is said",
-            DECISION_FILE,
-        )
-    try:
-        version = json.loads((run.folder / ENVIRONMENT).read_text(encoding="utf-8"))["midrc_ml"]
-    except (OSError, ValueError, KeyError, TypeError):
-        version = "unknown version"
-    if version != midrc_ml.__version__:
-        log.warning(
-            "The run was made by midrc_ml %s, and this is %s: CHANGELOG.md says whether an image is decoded otherwise",
-            version, midrc_ml.__version__,
-        )  # fmt: skip
-
-
-def _say_who_is_in(tables: Tables, studies: pd.DataFrame, run: FinishedRun, flow: CohortFlow) -> None:
-    excluded = sum(entry["n"] for step in flow.steps for entry in step["excluded"])
-    log.info("Cohort: %s, %d cases, %d studies", tables.origin, len(tables.cases), len(tables.studies))
-    log.info("Scored are %d studies of %d patients; %d left out, by reason and site in cohort_flow.json",
-             len(studies), studies["patient_id"].nunique(), excluded)  # fmt: skip
-    own = int(studies["study_id"].isin(run.split.loc[run.split["part"] == "test", "study_id"]).sum())
-    if own:
-        flow.notes.append(f"{own} of {len(studies)} studies are of the run's own test part")
-    for note in flow.notes:
-        log.info("Note: %s", note)
-
-
-def _say(results: Results | None, tables: Tables, task: Task, output_dir: Path, command: str | None) -> None:
-    path = output_dir / PREDICTIONS
-    if results is None:
-        log.info("Predictions: %s (scores alone: y_true is missing in every row)", path)
-        return
-    say_results(results, output_dir, tables, command)
-    log.info("Predictions: %s", path)
-    log.info("Other groups or metrics: python -m midrc_ml.evaluate task=%s predictions=%s", task.name, path)

@@ -114,7 +114,7 @@ def evaluate(
     """
     from midrc_ml.evaluation.ceiling import LEAST_STUDIES
     from midrc_ml.evaluation.doubts import doubts
-    from midrc_ml.evaluation.evaluate import RESULT_FILES, decide, evaluate_predictions
+    from midrc_ml.evaluation.evaluate import decide, evaluate_predictions
     from midrc_ml.prediction_files.readers import ratings_in_columns
     from midrc_ml.prediction_files.reading import read_predictions
     from midrc_ml.predictions import save_predictions
@@ -156,6 +156,7 @@ def evaluate(
             ratings=ratings,
         )
         results.save(output_dir)
+        checks = _audited(table, task, results, evaluation, output_dir)
         if readers and not results.agreement:
             notes.append(f"readers: no two of {', '.join(readers)} read {LEAST_STUDIES} studies in common")
             log.info("Note: %s", notes[-1])
@@ -189,17 +190,32 @@ def evaluate(
             min_group_size=fairness.min_group_size,
             facts={**facts.tags, "split SHA-256": given.split_sha256, "model": model},
         )
-        written = report.write(output_dir)
-        files = [output_dir / file for file in (*RESULT_FILES, "environment.json")]
+        from midrc_ml.sharing import identifiers_of_rows, share
+
+        shared = share(output_dir, report, results, checks, identifiers_of_rows(table, {"log_dir": str(log_dir)}))
         tracking.start(facts, log_dir=log_dir.resolve(), run_key=folder.status["run_key"])
         folder.update(tracking_run_id=tracking.run_id)
         try:
-            tracking.finish(results.metrics, [*written, *(file for file in files if file.is_file())])
+            tracking.finish(results.metrics, shared.paths, audit=shared.audit)
         except BaseException as error:
             tracking.fail(type(error).__name__)
             raise
-    say_results(results, output_dir, given, tracking.how_to_look())
+    say_results(results, output_dir, given, tracking.how_to_look(), verdict=checks.verdict())
     return results
+
+
+def _audited(table: "pd.DataFrame", task: Any, results: Any, evaluation: Any, output_dir: Path) -> Any:
+    """What can be said of the numbers by the predictions alone; it ends nothing."""
+    from midrc_ml.audits.leakage import patient_leakage, study_leakage
+    from midrc_ml.audits.rivals import Studies
+    from midrc_ml.audits.run_audit import RunAudit
+    from midrc_ml.audits.settings import Audit
+
+    checks = RunAudit(Audit(refuse="never"), output_dir)
+    checks.add(patient_leakage(table), study_leakage(table))
+    checks.of_data(Studies(rows=table, tables=None, task=task), evaluation)
+    checks.of_model(table, results, evaluation)
+    return checks
 
 
 def _carried_over(

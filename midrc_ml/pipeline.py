@@ -1,6 +1,5 @@
 """The story of a run, top to bottom; every step is elsewhere."""
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -9,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from midrc_ml.audits.entry import stop_on_failure
-from midrc_ml.audits.leakage import patient_leakage
+from midrc_ml.audits.run_audit import RunAudit
+from midrc_ml.audits.settings import Audit
 from midrc_ml.cohorts.flow import CohortFlow
 from midrc_ml.cohorts.reader import CohortReader, Tables
 from midrc_ml.datasets.clinical_table import ClinicalTable
@@ -22,16 +21,18 @@ from midrc_ml.evaluation.metrics import lower_is_better
 from midrc_ml.evaluation.recalibration import check_method
 from midrc_ml.evaluation.settings import Evaluation, Fairness
 from midrc_ml.images.build import ImageRecipe
-from midrc_ml.images.cache import CachedImages, ImageCache
 from midrc_ml.models.contract import check_dimensions, check_table
 from midrc_ml.predictions import predictions_table, save_predictions
 from midrc_ml.reporting.run_folder import RunFolder, source_state, write_environment
 from midrc_ml.reporting.terminal import say_results, say_who_is_in
+from midrc_ml.run_inputs import audited, cached_images, clinical_rows, image_cache, with_images
 from midrc_ml.splits.by_patient import Split, assign_parts
 from midrc_ml.splits.manifest import PARTS, Manifest
 from midrc_ml.tasks.reader_labels import labels_by_reader, save_ratings
 from midrc_ml.tasks.task import Task
 from midrc_ml.tracking.tracker import RunFacts, RunTracker
+from midrc_ml.trained_on import FILE_NAME as TRAINED_ON
+from midrc_ml.trained_on import save_trained_on, trained_on
 from midrc_ml.training.algorithms import Algorithm, check_groups
 from midrc_ml.training.fit import Fitted, Inputs, check_labels, check_model, fit
 from midrc_ml.training.losses import check_loss
@@ -54,6 +55,7 @@ def train_and_evaluate(
     algorithm: Algorithm,
     evaluation: Evaluation,
     fairness: Fairness,
+    audit: Audit,
     compute: Compute,
     tracking: RunTracker,
     ranks: Ranks,
@@ -104,9 +106,8 @@ def train_and_evaluate(
             manifest.check_pinned(split.sha256)
             manifest.check_classes(task.kind)
             manifest.save(output_dir)
-            audit = [patient_leakage(manifest.rows)]
-            (output_dir / "audit.json").write_text(json.dumps([entry.as_dict() for entry in audit], indent=1) + "\n")
-            stop_on_failure(audit)
+            checks = RunAudit(audit, output_dir)
+            checks.of_split(studies, tables, model)
             say_who_is_in(tables, manifest, flow)
             check_labels(studies, task, training)
             check_method(evaluation.recalibration, task.kind)
@@ -128,9 +129,10 @@ def train_and_evaluate(
 
             if images is None:
                 before_decoding()
-            cached = _cached(asked, images, compute, paths, before=before_decoding)
+            cached = cached_images(asked, images, compute, paths, before=before_decoding)
             if cached is not None:
                 studies = with_images(studies, cached, task, flow)
+            studies = checks.of_images(studies, cached, flow, recipe=getattr(images, "key", ""))
             table = None if clinical is None else clinical_rows(clinical, tables, studies, flow)
         finally:
             flow.save(output_dir / "cohort_flow.json")
@@ -138,6 +140,7 @@ def train_and_evaluate(
             studies=studies, images=cached, image_shape=None if images is None else images.input_shape, table=table
         )
         Manifest.of(studies, {}).check_classes(task.kind)  # unreadable images may have emptied a part of a class
+        checks.of_data(audited(studies, tables, task, cached, table), evaluation)
 
         facts = _run_facts(task, tables, manifest, studies, model, seed, params)
 
@@ -169,8 +172,10 @@ def train_and_evaluate(
             of_task |= {"ratings": labels_by_reader(task, tables, studies)}
             save_ratings(of_task["ratings"], output_dir)
             results = evaluate_predictions(predictions, task.metrics, **of_task, fairness=fairness, decision=decision)
-            results_written = results.save(output_dir)
+            results.save(output_dir)
+            checks.of_model(predictions, results, evaluation, fitted.features)
             from midrc_ml.reporting.report import Report  # with matplotlib, which nothing before this needs
+            from midrc_ml.sharing import identifiers_of, share
 
             report = Report(
                 task_name=task.name,
@@ -189,27 +194,35 @@ def train_and_evaluate(
                 predictions=predictions,
                 studies=studies,
                 flow=flow.as_dict(),
-                audit=[entry.as_dict() for entry in audit],
                 history=fitted.history,
                 monitor=training.monitor,
                 warnings=doubts(results, predictions, evaluation),
                 min_group_size=fairness.min_group_size,
                 facts={**facts.tags, "split SHA-256": manifest.sha256, "model": facts.name, "seed": seed},
             )
-            written = report.write(output_dir)
-            others = [output_dir / name for name in ("audit.json", "cohort_flow.json", "environment.json")]
+            known: Any = {
+                "cohort": {
+                    "origin": tables.origin,
+                    "synthetic": tables.synthetic,
+                    "sha256": facts.tags["cohort_sha256"],
+                },
+                "inputs": {"images": getattr(images, "key", None), "clinical": None if table is None else list(table)},
+            }
+            about = trained_on(studies, task, split_sha256=manifest.sha256, **known)
+            save_trained_on(output_dir / "checkpoints", about)
+            shared = share(
+                output_dir, report, results, checks, identifiers_of(tables, paths), others={TRAINED_ON: about}
+            )
             tracking.finish(
-                results.metrics,
-                [*written, *results_written, *others],
-                fitted.network,
-                fitted.shapes,
+                results.metrics, shared.paths, fitted.network, fitted.shapes, audit=shared.audit, about=about
             )
         except BaseException as error:
             if tracking.run_id is None and isinstance(error, Exception):
                 track()
             tracking.fail(type(error).__name__)
             raise
-    say_results(results, output_dir, tables, tracking.how_to_look())
+    say_results(results, output_dir, tables, tracking.how_to_look(), verdict=checks.verdict())
+    checks.check()
     return results
 
 
@@ -231,7 +244,7 @@ def train_along(
     ranks.join(compute.torch_device(ranks).type)
     asked, inputs, output_dir = ranks.share(None)
     fit(
-        replace(inputs, images=_cached(asked, images, compute, paths)),
+        replace(inputs, images=cached_images(asked, images, compute, paths)),
         task=task,
         model=model,
         training=training,
@@ -257,40 +270,6 @@ def _monitor(training: Training, task: Task, fairness: Fairness) -> Monitor:
     )
 
 
-def image_cache(images: ImageRecipe, paths: Mapping[str, str]) -> ImageCache:
-    """The cache of a recipe."""
-    return ImageCache(cache_dir=paths["cache_dir"], recipe=images)
-
-
-def _cached(
-    asked: pd.DataFrame,
-    images: ImageRecipe | None,
-    compute: Compute,
-    paths: Mapping[str, str],
-    before: Callable[[], None] = lambda: None,
-) -> CachedImages | None:
-    """The images of these studies, in their order; None where no pixel is read. before: called if some are decoded."""
-    if images is None:
-        return None
-    return image_cache(images, paths).load(
-        list(asked["file"]),
-        series=list(asked["series_id"]),
-        num_processes=compute.processes(),
-        ray=compute.ray,
-        before=before,
-    )
-
-
-def clinical_rows(clinical: ClinicalTable, tables: Tables, studies: pd.DataFrame, flow: CohortFlow) -> pd.DataFrame:
-    """What the clinical table says of these studies, with its notes told and in `flow`."""
-    notes: list[str] = []
-    table = clinical.read(tables, studies, notes=notes)
-    flow.notes += notes
-    for note in notes:
-        log.info("Note: %s", note)
-    return table
-
-
 def _predictions(fitted: Fitted, studies: pd.DataFrame, task: Task) -> pd.DataFrame:
     """One table of all parts that were scored."""
     tables = [
@@ -300,25 +279,6 @@ def _predictions(fitted: Fitted, studies: pd.DataFrame, task: Task) -> pd.DataFr
         for part, y_score in fitted.scores.items()
     ]
     return pd.concat(tables, ignore_index=True)
-
-
-def with_images(studies: pd.DataFrame, cached: CachedImages, task: Task, flow: CohortFlow) -> pd.DataFrame:
-    """Studies whose image can be read, with its position in `cached`; the others are counted by reason."""
-    reasons = pd.Series(list(cached.reasons), index=studies.index, dtype=object)
-    notes = [f"{count} of the files in these series left out: {why}" for why, count in cached.left_out.items()]
-    notes += [f"{count} {kind}" for kind, count in cached.repaired.items()]
-    if cached.num_absent:
-        notes.append(f"{cached.num_absent} image files are gone; their images were decoded before, and are used")
-    flow.notes += notes
-    for note in notes:
-        log.info("Note: %s", note)
-    readable = flow.step("image readable", studies.assign(image=range(len(studies))), reasons)
-    if readable.empty:
-        counts = reasons.value_counts()
-        told = "; ".join(f"{count} {reason}" for reason, count in counts.items())
-        raise InputError(f"images: none of the {len(studies)} studies has an image that can be used: {told}")
-    flow.count_labels(readable, kind=task.kind, classes=task.classes)
-    return readable
 
 
 def _run_facts(

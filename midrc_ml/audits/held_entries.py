@@ -50,7 +50,7 @@ def held_entries(
 def reaches_the_model(held: Held, apart: Held | None, part: TestPart) -> bool:
     """Whether it knows something, and the model is not shown to be better."""
     knows = held.knows_something or (apart is not None and apart.knows_something)
-    return knows and held.difference is not None and held.is_beaten(part.is_better_low) is False
+    return knows and held.difference is not None and held.is_beaten(part.is_better_low) is not True
 
 
 def _entry(rival: Rival, held: Held, apart: Held | None, part: TestPart, settings: Audit, task_name: str) -> AuditEntry:

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from midrc_ml.evaluation.comparison import Comparison, ComparisonSettings, compare_models
 from midrc_ml.evaluation.evaluate import with_threshold
+from midrc_ml.evaluation.intervals import why_too_few
 from midrc_ml.evaluation.metrics import is_better_low
 from midrc_ml.evaluation.paired_scoring import ComparedModel, Row
+from midrc_ml.evaluation.rests_on import patients_by, rests_on
 from midrc_ml.evaluation.scorers import Metric, value_of
 from midrc_ml.evaluation.settings import Evaluation
 from midrc_ml.evaluation.weighted import Array
@@ -115,6 +117,25 @@ class TestPart:
             classes=self.classes,
         )
 
+    def with_edge(self, row: Row) -> Row:
+        """The row; of a perfect score, which no draw of patients changes, with a limit all the same.
+
+        It is Clopper and Pearson's lower limit of a share of 1, of as many patients as the metric rests on, taken as a
+        share of the way from no knowledge, twice as far from 1: an AUROC of 1 is not told from one that ranks so many
+        patients wrong.
+        """
+        if row["value"] is None or row["low"] is not None or not math.isclose(row["value"], self.perfect):
+            return row
+        patient = pd.factorize(self.studies["patient_id"])[0]
+        label = self.studies["label"].to_numpy(dtype=np.float64)
+        count = patients_by(label, patient, self.kind)[rests_on(self.metric, self.kind)]
+        if why_too_few(count):
+            return row
+        share = ((1 - self.evaluation.confidence) / 2) ** (1 / count)
+        limit = self.no_knowledge + max(0.0, 2 * share - 1) * (self.perfect - self.no_knowledge)
+        low, high = sorted((limit, float(row["value"])))
+        return {**row, "low": low, "high": high, "method": f"limit of {count} patients who are all told right"}
+
     def _truth_as_score(self) -> Array:
         truth = self.y_true
         if self.kind == "multiclass":
@@ -154,7 +175,7 @@ def held_against(part: TestPart, scores: Mapping[str, Array], model: Array | Non
     if not scores:
         return {}
     compared = part.compared({**({} if model is None else {MODEL: model}), **scores})
-    rows = {row["model"]: row for row in compared.values}
+    rows = {row["model"]: part.with_edge(row) for row in compared.values}
     differences = {} if model is None else {row["model"]: _turned(row) for row in compared.differences}
     return {
         name: Held(
@@ -216,9 +237,9 @@ def difference_words(held: Held, better_low: bool) -> str:
     if row is None:
         return ""
     if row["difference"] is None or row["low"] is None:
-        return (
-            f"the model's {row['value_model']:.3f} cannot be compared ({row['reason']})" if row["value_model"] else ""
-        )
+        if row["value_model"] is None:
+            return ""
+        return f"the model's {row['value_model']:.3f} is not shown to be better ({row['reason']})"
     between = f"difference {row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
     if held.is_beaten(better_low):
         return f"the model's {row['value_model']:.3f} is better ({between})"

@@ -26,6 +26,7 @@ DPI = 110
 _NUM_BINS = 8
 _SITES_DRAWN = 4
 _BOX_CHARACTERS = 76
+_STEP_CHARACTERS = 60
 
 
 def flow_diagram(flow: Mapping[str, Any], path: Path) -> None:
@@ -36,8 +37,9 @@ def flow_diagram(flow: Mapping[str, Any], path: Path) -> None:
     boxes = [f"{taken[0]['n_in']:,} {'cases' if by_case else 'studies'}\n{flow['origin']}"]
     for step in steps:
         studies = "" if by_case else f"{step['n_out']:,} studies, "
-        boxes.append(f"{studies}{step['n_cases_out']:,} cases\n{step['step']}")
-    excluded = [[line for entry in step["excluded"] for line in _reason_lines(entry)] for step in steps]
+        cases = "" if step["n_cases_out"] is None else f"{step['n_cases_out']:,} cases"  # a copy that is shared
+        boxes.append(f"{studies}{cases}\n{textwrap.shorten(step['step'], _STEP_CHARACTERS)}")
+    excluded = [[line for entry in step["excluded"] or () for line in _reason_lines(entry)] for step in steps]
     heights = [0.75] + [max(0.75, 0.2 * len(lines) + 0.3) for lines in excluded]
     total = sum(heights) + 0.45 * len(steps)
     figure, axes = plt.subplots(figsize=(10.5, total + 0.3), dpi=DPI)
@@ -61,12 +63,11 @@ def flow_diagram(flow: Mapping[str, Any], path: Path) -> None:
 
 def _reason_lines(entry: Mapping[str, Any]) -> list[str]:
     """How many, why, and at which sites; a line that is too long for its box goes on below."""
-    sites = sorted(entry["by_site"].items(), key=lambda item: -item[1])
+    sites = sorted((entry["by_site"] or {}).items(), key=lambda item: -item[1])
     shown = ", ".join(f"{site}: {n:,}" for site, n in sites[:_SITES_DRAWN])
     more = f", {len(sites) - _SITES_DRAWN} more sites" if len(sites) > _SITES_DRAWN else ""
-    return textwrap.wrap(
-        f"{entry['n']:,}  {entry['reason']} ({shown}{more})", _BOX_CHARACTERS, subsequent_indent="      "
-    )
+    where = f" ({shown}{more})" if sites else ""
+    return textwrap.wrap(f"{entry['n']:,}  {entry['reason']}{where}", _BOX_CHARACTERS, subsequent_indent="      ")
 
 
 def learning_curves(history: Sequence[Mapping[str, Any]], monitor: str, path: Path) -> None:

@@ -28,7 +28,7 @@ def of_several_groups(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
 
 def largest_groups(rows: Sequence[Row]) -> list[Row]:
     """The rows of the groups with most studies, in the order given: a page of 400 groups is not read."""
-    sizes = {_group(row): row["n"] for row in rows}
+    sizes = {_group(row): row["n"] or 0 for row in rows}
     kept = set(sorted(sizes, key=lambda group: -sizes[group])[:MOST_GROUPS])
     return [row for row in rows if _group(row) in kept]
 
@@ -53,6 +53,11 @@ def _group(row: Row) -> tuple[str, str]:
     return row["group"]["column"], row["group"]["value"]
 
 
+def size_text(row: Row) -> str:
+    """How many studies; a dash where that is not to be shared."""
+    return "-" if row["n"] is None else str(row["n"])
+
+
 def counted_text(row: Row) -> str:
     """`26`, or `12 / 8 / 6` by class, or a dash."""
     count = row["n_positive"]
@@ -66,7 +71,7 @@ def _value_table(rows: Sequence[Row], metric: str, counted: str, cut: str) -> Ta
     for row in rows:
         if row["metric"] == metric:
             name = ": ".join(_group(row))
-            lines.append((name, value_text(row), limits_text(row), str(row["n"]), counted_text(row)))
+            lines.append((name, value_text(row), limits_text(row), size_text(row), counted_text(row)))
     return Table(f"{metric}{cut}", lines)
 
 
@@ -90,7 +95,7 @@ def _other_table(rows: Sequence[Row], metrics: Sequence[str], cut: str) -> Table
 def _gap_table(rows: Sequence[Row], metric: str) -> Table:
     best = {(row["column"], row["group"]): row for row in rows if row["quantity"] == "gap_to_best"}
     chosen = [row for row in rows if row["quantity"] == "gap_to_reference"]
-    shown = set(sorted(range(len(chosen)), key=lambda place: -chosen[place]["n"])[:MOST_GROUPS])
+    shown = set(sorted(range(len(chosen)), key=lambda place: -(chosen[place]["n"] or 0))[:MOST_GROUPS])
     cut = f"; the {MOST_GROUPS} largest of {len(chosen)} groups" if len(chosen) > MOST_GROUPS else ""
     lines: list[tuple[str, ...]] = [
         ("group", "reference", "gap", "interval", "p", "p (Holm)", "gap to the best", "interval")

@@ -19,12 +19,22 @@ from midrc_ml.evaluation.survival import kaplan_meier, risk_thirds
 from midrc_ml.predictions import class_names, truth_and_score
 from midrc_ml.reporting import figures
 from midrc_ml.reporting.agreement_table import agreement_table
+from midrc_ml.reporting.audit_table import audit_table
 from midrc_ml.reporting.calibration import calibration_table, draw_calibration
-from midrc_ml.reporting.group_tables import counted_text, group_tables, largest_groups, of_several_groups, value_text
+from midrc_ml.reporting.group_tables import (
+    counted_text,
+    group_tables,
+    largest_groups,
+    of_several_groups,
+    size_text,
+    value_text,
+)
 from midrc_ml.reporting.tables import Table, limits_text
 from midrc_ml.splits.manifest import PARTS
 
 FIGURE_FOLDER = "figures"
+_LEAST_SHARED = 11  # people; see audits.suppression
+_FEW = f"not shared: some count is below {_LEAST_SHARED}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +43,11 @@ class Report:
 
     primary: the metric of the headline and of the group figure. studies: those analysed, with part, label, and
     `time` of a time_to_event task; None = those of the predictions. flow: None where there was no cohort. history,
-    monitor: of training, empty where there was none. warnings: what may be wrong with the numbers, said before them.
-    notes: what else a reader has to know. scores_are_ranks: only their order means something, so that no calibration
-    is drawn. gaps, agreement: rows of their files. decision: the threshold and recalibration; None = there was none.
+    monitor: of training, empty where there was none. audit: rows of `audit.json`. verdict: what a careful reviewer
+    would say first, of the audit. warnings: what may be wrong with the numbers, said before them. notes: what else a
+    reader has to know. scores_are_ranks: only their order means something, so that no calibration is drawn. gaps,
+    agreement: rows of their files. decision: the threshold and recalibration; None = there was none. is_shared: this
+    is the copy that may leave the run's folder: rows are those without small counts, and no other is told.
     """
 
     task_name: str
@@ -57,11 +69,13 @@ class Report:
     studies: pd.DataFrame | None = None
     flow: Mapping[str, Any] | None = None
     audit: Sequence[Mapping[str, Any]] = ()
+    verdict: Sequence[str] = ()
     history: Sequence[Mapping[str, Any]] = ()
     monitor: str = ""
     warnings: Sequence[str] = ()
     notes: Sequence[str] = ()
     scores_are_ranks: bool = False
+    is_shared: bool = False
 
     def write(self, folder: Path) -> list[Path]:
         """Write the figures, `report.html` and `report.md`; the paths written."""
@@ -77,13 +91,15 @@ class Report:
         test = self.predictions[self.predictions["part"] == "test"]
         detail = self._draw_performance(test, interval_text(overall), place)
         below = []
-        if self._has_calibration:
+        if self._has_calibration and not self.is_shared:  # its picture counts studies by bin
             asked: Any = {"decision": self.decision, "evaluation": self.evaluation, "place": place}
             below = draw_calibration(test, kind=self.kind, unit=self.unit, **asked)
         if group_rows:
             figures.group_figure(largest_groups(group_rows), overall, place / "groups.png")
         pictures = {path.stem: base64.b64encode(path.read_bytes()).decode() for path in sorted(place.glob("*.png"))}
         said = self._context(test, test_rows, overall)
+        if self.is_shared:
+            detail, said["calibration"] = None, None  # they count studies by cell and by bin
         written = sorted(place.glob("*.png"))
         for name in ("report.html", "report.md"):
             environment = Environment(
@@ -113,7 +129,15 @@ class Report:
             said = ", ".join(f"{name} {int((label == place).sum())}" for place, name in enumerate(classes))
         else:
             said = f"median {label.median():g}"
-        return {"part": part, "patients": rows["patient_id"].nunique(), "studies": len(rows), "label": said}
+        patients, studies = rows["patient_id"].nunique(), len(rows)
+        counts = [patients, studies]
+        if self.kind in ("binary", "time_to_event"):
+            counts += [positive, studies - positive]
+        elif self.kind == "multiclass":
+            counts += list(label.value_counts())
+        if self.is_shared and any(0 < count < _LEAST_SHARED for count in counts):
+            return {"part": part, "patients": "-", "studies": "-", "label": _FEW}
+        return {"part": part, "patients": patients, "studies": studies, "label": said}
 
     @property
     def _counted(self) -> str:
@@ -132,7 +156,8 @@ class Report:
         if self.kind == "multiclass":
             classes, counts = class_names(test), confusion_matrix(y_true, y_score)
             figures.class_roc_figure(y_true, y_score, classes, caption, place / "performance.png")
-            figures.confusion_figure(counts, classes, place / "confusion.png")
+            if not self.is_shared:
+                figures.confusion_figure(counts, classes, place / "confusion.png")
             rows = [(name, *map(str, row)) for name, row in zip(classes, counts, strict=True)]
             return Table("", [("true class", *(f"called {name}" for name in classes)), *rows])
         if self.kind == "time_to_event":
@@ -145,7 +170,7 @@ class Report:
     def _context(self, test: pd.DataFrame, test_rows: list[Row], overall: Row) -> dict[str, Any]:
         marked = " (synthetic)" if self.synthetic else ""
         steps = [
-            {**step, "reasons": "; ".join(f"{entry['n']} {entry['reason']}" for entry in step["excluded"]) or "-"}
+            {**step, "reasons": "; ".join(f"{entry['n']} {entry['reason']}" for entry in step["excluded"] or ()) or "-"}
             for step in (self.flow or {}).get("steps", ())
             if "not_applicable" not in step
         ]
@@ -157,6 +182,7 @@ class Report:
             "synthetic": self.synthetic,
             "headline": f"Test part{marked}: {interval_text(overall)}, {overall['n']} studies of "
             f"{test['patient_id'].nunique()} patients.",
+            "is_shared": self.is_shared,
             "warnings": self.warnings,
             "test_table": self._metric_table(test_rows),
             "settled": self._settled(),
@@ -171,6 +197,8 @@ class Report:
             ),
             "method": "; ".join(methods),
             "audit": self.audit,
+            "audit_table": audit_table(self.audit),
+            "verdict": self.verdict,
             "steps": steps,
             "notes": [*self.notes, *(self.flow or {}).get("notes", ())],
             "parts": [self._part_facts(part) for part in PARTS if (studies["part"] == part).any()],
@@ -179,7 +207,7 @@ class Report:
         }
 
     def _metric_table(self, rows: Sequence[Row]) -> Table:
-        lines = [(row["metric"], value_text(row), limits_text(row), str(row["n"]), counted_text(row)) for row in rows]
+        lines = [(row["metric"], value_text(row), limits_text(row), size_text(row), counted_text(row)) for row in rows]
         return Table("", [("metric", "value", "interval", "n", self._counted), *lines])
 
     def _settled(self) -> list[str]:

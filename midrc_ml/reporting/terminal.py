@@ -1,6 +1,7 @@
 """What a run says in the terminal of who is in it and of what came out."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -38,11 +39,20 @@ def say_who_is_in(tables: Tables, manifest: Manifest, flow: CohortFlow) -> None:
     )
 
 
-def say_results(results: Results, output_dir: Path, source: Source, command: str | None) -> None:
-    """The metrics of the test part and where the rest is. command: that opens the tracking store, if there is one."""
+def say_results(
+    results: Results, output_dir: Path, source: Source, command: str | None, *, verdict: Sequence[str] = ()
+) -> None:
+    """What a reviewer would say first, the metrics of the test part, and where the rest is.
+
+    command: that opens the tracking store, if there is one. verdict: sentences of the audit.
+    """
     from midrc_ml.reporting.report import interval_text
 
     log.info("")
+    for sentence in verdict:
+        log.info("%s", sentence)
+    if verdict:
+        log.info("")
     log.info("Test part of the %s%s:", source.origin, " (no real patient)" if source.synthetic else "")
     without: dict[str, list[str]] = {}
     for row in results.of_part("test"):

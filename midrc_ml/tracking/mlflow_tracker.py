@@ -1,6 +1,7 @@
 """Runs in MLflow: by default an SQLite store under the log folder, created once under a lock."""
 
 import copy
+import json
 import logging
 import os
 import re
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 _NOT_ALLOWED = re.compile(r"[^0-9A-Za-z_\-. :/]")
 _CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}
 _PARAM_LENGTH = 500
+_AUDIT_COLUMNS = ("check", "status", "value", "low", "high", "evidence", "what_to_do")
+_WORST_FIRST = ("fail", "warn", "pass")
 
 
 @dataclass(kw_only=True)
@@ -118,10 +121,13 @@ class MlflowTracking:
         artifacts: Sequence[Path],
         network: object | None = None,
         shapes: Sequence[Sequence[int]] = (),
+        audit: Sequence[Mapping[str, Any]] = (),
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         """Log final metrics with their bounds, files and, where there is one, the network, and close the run.
 
-        What cannot be estimated is a tag, not a NaN: MLflow sorts NaN above every number.
+        What cannot be estimated is a tag, not a NaN: MLflow sorts NaN above every number. Of the audit each check is a
+        tag, `audit.<check>`, the worst status of all is the tag `audit`, and the table is `audit_table.json`.
         """
         from mlflow.entities import Metric, RunTag
 
@@ -137,12 +143,17 @@ class MlflowTracking:
             for bound in ("low", "high"):
                 if row[bound] is not None:
                     logged.append(Metric(f"{name}/{bound}", row[bound], now, 0))
+        tags += [RunTag(f"audit.{_legal(row['check'])}", row["status"]) for row in audit]
+        if audit:
+            tags.append(RunTag("audit", _worst([row["status"] for row in audit])))
+            columns = {name: [str(row[name]) for row in audit] for name in _AUDIT_COLUMNS}
+            self._client.log_table(self.run_id, columns, "audit_table.json")
         new = [metric for metric in logged if metric.key not in known.metrics]
         self._client.log_batch(self.run_id, metrics=new, tags=tags)
         for path in artifacts:
             self._client.log_artifact(self.run_id, str(path), "figures" if path.suffix == ".png" else None)
         if network is not None and self.log_model and "model" not in known.tags:
-            self._save_model(network, shapes)
+            self._save_model(network, shapes, about)
             self._client.set_tag(self.run_id, "model", "stored")
         self._client.set_terminated(self.run_id, "FINISHED")
 
@@ -168,8 +179,13 @@ class MlflowTracking:
         tags = {"mlflow.experimentKind": "custom_model_development"}
         return str(self._client.create_experiment(name, artifact_location=place, tags=tags))
 
-    def _save_model(self, network: Any, shapes: Sequence[Sequence[int]]) -> None:
-        """The network with its signature; its input example is zeros: no pixel of a patient is stored."""
+    def _save_model(
+        self, network: Any, shapes: Sequence[Sequence[int]], about: Mapping[str, Any] | None = None
+    ) -> None:
+        """The network with its signature, and what it was trained on as its metadata.
+
+        Its input example is zeros: no pixel of a patient is stored.
+        """
         import mlflow
         import numpy as np
         import torch
@@ -193,9 +209,14 @@ class MlflowTracking:
                 input_example=examples[0] if len(examples) == 1 else None,
                 pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", "monai", "mlflow"],
                 serialization_format="pickle",
+                metadata=json.loads(json.dumps(about, default=str)) if about is not None else None,
             )
         for name in ("mlflow.user", "mlflow.source.name"):  # the account, and a path of this machine
             self._client.delete_logged_model_tag(stored.model_id, name)
+
+
+def _worst(statuses: Sequence[str]) -> str:
+    return next((status for status in _WORST_FIRST if status in statuses), "not_applicable")
 
 
 def _dataset(part: str, number: int, facts: RunFacts) -> Any:

@@ -39,10 +39,13 @@ class RunTracker(Protocol):
         artifacts: Sequence[Path],
         network: object | None = None,
         shapes: Sequence[Sequence[int]] = (),
+        audit: Sequence[Mapping[str, Any]] = (),
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         """Log final metrics, files and the model, and close the run.
 
-        network: None = nothing was trained. shapes: of its inputs of one study.
+        network: None = nothing was trained. shapes: of its inputs of one study. audit: rows of `audit.json`.
+        about: what the network was trained on.
         """
 
     def fail(self, reason: str) -> None:
@@ -69,6 +72,8 @@ class NoTracking:
         artifacts: Sequence[Path],
         network: object | None = None,
         shapes: Sequence[Sequence[int]] = (),
+        audit: Sequence[Mapping[str, Any]] = (),
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         """Nothing."""
 

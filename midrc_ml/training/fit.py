@@ -25,6 +25,7 @@ from midrc_ml.training.settings import Compute, Training
 if TYPE_CHECKING:
     import torch
 
+    from midrc_ml.training.features import Features
     from midrc_ml.training.loop import EpochResult
     from midrc_ml.training.losses import Target
 
@@ -53,13 +54,14 @@ class Inputs:
 class Fitted:
     """A trained network. history: its epochs. scores: by part (`SCORED`), aligned with the studies of that part.
 
-    shapes: of its inputs.
+    shapes: of its inputs. features: what it hands its last layer of studies of the test part, if that can be told.
     """
 
     network: Any
     history: list[dict[str, Any]]
     scores: Mapping[str, np.ndarray]
     shapes: tuple[tuple[int, ...], ...]
+    features: "Features | None" = None
 
 
 def fit(
@@ -91,6 +93,7 @@ def fit(
     from midrc_ml.datasets.resident import on_device
     from midrc_ml.datasets.studies import StudyDataset
     from midrc_ml.models.contract import check_contract, network_of
+    from midrc_ml.training.features import last_features
     from midrc_ml.training.loop import load_best, train
     from midrc_ml.training.predict import scores
     from midrc_ml.training.seeds import seed_everything
@@ -174,7 +177,9 @@ def fit(
         )[0]
         for part in SCORED
     }
-    return Fitted(network=network, history=history, scores=scored, shapes=shapes)
+    told: Any = {"batch_size": training.batch_size, "device": device, "dtype": dtype}
+    features = last_features(network, data["test"], **told) if ranks.is_first else None
+    return Fitted(network=network, history=history, scores=scored, shapes=shapes, features=features)
 
 
 def check_labels(studies: pd.DataFrame, task: Task, training: Training) -> None:

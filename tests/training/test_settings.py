@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pytest
 import torch
 
+from midrc_ml.audits.settings import Audit
 from midrc_ml.errors import InputError
 from midrc_ml.evaluation.evaluate import Fairness
 from midrc_ml.evaluation.metrics import auroc
@@ -51,6 +52,7 @@ def start(tmp_path: Path, **settings: Any) -> None:
         "images": Recipe(),
         "clinical": None,
         "fairness": Fairness(),
+        "audit": Audit(),
         "model": partial(densenet121),
         "training": Training(),
         "compute": Compute(device="cpu"),
