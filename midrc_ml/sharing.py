@@ -12,11 +12,17 @@ from typing import Any
 
 import pandas as pd
 
-from midrc_ml.audits.artifacts import Identifiers, artifacts_entry, scan_artifacts
 from midrc_ml.audits.entry import AuditEntry
+from midrc_ml.audits.privacy.artifacts import Identifiers, artifacts_entry, scan_artifacts
+from midrc_ml.audits.privacy.suppression import (
+    is_small,
+    shareable_flow,
+    shareable_gaps,
+    shareable_groups,
+    small_groups_entry,
+)
+from midrc_ml.audits.privacy.suppression_cells import is_told, without_small_counts
 from midrc_ml.audits.run_audit import AUDIT_FILE, RunAudit
-from midrc_ml.audits.suppression import is_small, shareable_flow, shareable_gaps, shareable_groups, small_groups_entry
-from midrc_ml.audits.suppression_cells import is_told, without_small_counts
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.cohorts.selection import NOT_REPORTED
 from midrc_ml.evaluation.evaluate import AGREEMENT_FILE, GAPS_FILE, GROUPS_FILE, METRICS_FILE, Results

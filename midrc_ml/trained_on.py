@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 import midrc_ml
-from midrc_ml.audits.suppression_cells import LEAST
+from midrc_ml.audits.privacy.suppression_cells import LEAST
 from midrc_ml.cohorts.selection import GROUP_COLUMNS, NOT_REPORTED
 from midrc_ml.splits.manifest import PARTS
 from midrc_ml.tasks.task import Task

@@ -47,7 +47,7 @@ class FilmPairs:
             (folder / name).unlink(missing_ok=True)
         if self.pairs.empty:
             return
-        from midrc_ml.audits.pair_figure import draw_pairs
+        from midrc_ml.audits.films.pair_figure import draw_pairs
 
         named = self.pairs.copy()
         for place in ("first", "second"):
@@ -73,7 +73,7 @@ def film_pairs(studies: pd.DataFrame, images: CachedImages, rule: DuplicateRule)
 
     studies: with part, patient_id and `image`, the position in `images`.
     """
-    from midrc_ml.audits.near_duplicates import SAME_PIXELS, Chosen, near_duplicates
+    from midrc_ml.audits.films.near_duplicates import SAME_PIXELS, Chosen, near_duplicates
 
     positions = studies["image"].to_numpy(dtype=np.int64)
     rows = studies.reset_index(drop=True)

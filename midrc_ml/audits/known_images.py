@@ -113,7 +113,7 @@ def film_reasons(
     if records is None:
         why = "the run's images are not in this cache, so that films are compared by ids and hashes alone"
         return reasons, [*entries, not_applicable("leakage.near_duplicate", why)]
-    from midrc_ml.audits.near_duplicates import Chosen, near_duplicates
+    from midrc_ml.audits.films.near_duplicates import Chosen, near_duplicates
 
     pairs = near_duplicates(Chosen(images, positions), others=records)
     place = np.unique(pairs["first"].to_numpy(dtype=np.int64))

@@ -119,7 +119,7 @@ def inputs_entry(task: Task, tables: Tables, studies: pd.DataFrame, clinical: pd
         check=check,
         status=status,
         value=float(count),
-        evidence="; ".join(said) or f"of {len(there)} columns none is known to come later, and none alone tells the label",
+        evidence="; ".join(said) or f"none of {len(there)} columns is known to come later, or alone tells the label",
         what_to_do="take them out of clinical.columns and clinical.events" if status == "fail"
         else "do not read them: the run does not" if count else "nothing",
         details=[{"column": name, "why": why} for names, why in ((told, "tells the label, and is read"),

@@ -94,8 +94,8 @@ def image_leakage(pairs: pd.DataFrame, rows: pd.DataFrame, *, status: Status, nu
 
 
 DUPLICATES_REMEDY = (
-    "look at the pairs in near_duplicates.png and near_duplicates.parquet of the run's folder; give one patient one id, "
-    "or audit.duplicates=drop leaves them out of training"
+    "look at the pairs in near_duplicates.png and near_duplicates.parquet of the run's folder; give one patient one "
+    "id, or audit.duplicates=drop leaves them out of training"
 )
 
 

@@ -168,7 +168,7 @@ class RunAudit:
         files = [file for file in rows.get("file", ()) if isinstance(file, str)]
         if not files or self.settings.headers == 0:
             return not_applicable("privacy.headers", "audit.headers=0" if files else "no image file is there")
-        from midrc_ml.audits.deidentification import header_findings, headers_entry  # with pydicom
+        from midrc_ml.audits.privacy.deidentification import header_findings, headers_entry  # with pydicom
 
         return headers_entry(header_findings(files, most=self.settings.headers))
 

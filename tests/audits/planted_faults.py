@@ -1,7 +1,7 @@
 """A small invented cohort for `cohort=csv`, with one fault planted into it at a time. No patient stands behind it.
 
-Two sites, one film a patient, drawn by the demo cohort's pen; the sicker a patient, the likelier `went_to_icu`, which is
-the flag that `task=icu_ever` asks for. Without a fault only the lungs, and a little the age, tell it.
+Two sites, one film a patient, drawn by the demo cohort's pen; the sicker a patient, the likelier the flag that
+`task=icu_ever` asks for. Without a fault only the lungs, and a little the age, tell it.
 """
 
 import csv
@@ -20,7 +20,7 @@ _HEADER = ("pid", "sex", "age", "site", "icu", "view", "maker", "crp", "file")
 
 
 def write_cohort(root: Path, *, num_patients: int = 160, seed: int = 0, plant: Plant | None = None) -> None:
-    """Write table.csv and films/ below `root`. plant: changes the rows, which hold the picture, before they are written."""
+    """Write table.csv and films/ below `root`. plant: changes the rows, with their pictures, before that."""
     generator = np.random.default_rng(seed)
     (root / "films").mkdir(parents=True)
     rows: Rows = []
@@ -109,6 +109,7 @@ def cohort_overrides(root: Path) -> list[str]:
         "manufacturer: maker, file: file",
     }
     made = [f"cohort.{name}={{file: table.csv, columns: {{{text}}}}}" for name, text in columns.items()]
-    events = "{file: table.csv, kind: laboratory, columns: {case_id: pid, name: {value: CRP}, start_day: {value: 1}, value: crp}}"
+    event = "case_id: pid, name: {value: CRP}, start_day: {value: 1}, value: crp"
+    events = f"{{file: table.csv, kind: laboratory, columns: {{{event}}}}}"
     return ["cohort=csv", f"cohort.root={root}", "cohort.name=invented", "cohort.synthetic=true", *made,
             f"cohort.events={events}", "images=cxr_64"]  # fmt: skip

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from midrc_ml.audits.artifact_text import PNG, paths_in, words_in
-from midrc_ml.audits.artifacts import Identifiers, ScanResult, artifacts_entry, scan_artifacts
+from midrc_ml.audits.privacy.artifact_text import PNG, paths_in, words_in
+from midrc_ml.audits.privacy.artifacts import Identifiers, ScanResult, artifacts_entry, scan_artifacts
 from midrc_ml.cohorts.reader import Tables
 
 CASE, PATIENT = "419639-000025", "419639-000111"
@@ -213,7 +213,7 @@ def test_ids_in_models_are_found(tmp_path: Path, found: Callable[..., dict[str, 
 def test_an_id_across_two_chunks_is_found(
     found: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("midrc_ml.audits.artifacts._CHUNK", 1 << 13)
+    monkeypatch.setattr("midrc_ml.audits.privacy.artifacts._CHUNK", 1 << 13)
     for place in range((1 << 13) - 20, (1 << 13) + 2):
         assert found("a.log", "word " * (place // 5) + " " * (place % 5) + CASE + " more words" * 900) == {
             "identifier": 1

@@ -15,7 +15,13 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
-from midrc_ml.audits.deidentification import (
+from midrc_ml.audits.privacy.basic_profile import (
+    attribute_of,
+    basic_profile,
+    is_real_date,
+    name_form,
+)
+from midrc_ml.audits.privacy.deidentification import (
     BURN_RISK,
     FACES,
     OLD_AGE,
@@ -23,12 +29,6 @@ from midrc_ml.audits.deidentification import (
     HeaderFindings,
     header_findings,
     headers_entry,
-)
-from midrc_ml.audits.deidentification_profile import (
-    attribute_of,
-    basic_profile,
-    is_real_date,
-    name_form,
 )
 from midrc_ml.images.files import pattern_of
 

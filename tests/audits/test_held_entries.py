@@ -1,4 +1,4 @@
-"""Shortcuts and floors as entries: what they know, whether the model is better, and perfect scores, which no draw changes."""
+"""Shortcuts and floors as entries: what they know, whether the model is better, and perfect scores."""
 
 import numpy as np
 import pandas as pd

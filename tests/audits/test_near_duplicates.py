@@ -9,8 +9,8 @@ import pytest
 from matplotlib.image import imread
 from planted_copies import FAULTS, PlantedCopies, as_cached, plant
 
-from midrc_ml.audits.near_duplicates import Chosen, near_duplicates
-from midrc_ml.audits.pair_figure import draw_pairs
+from midrc_ml.audits.films.near_duplicates import Chosen, near_duplicates
+from midrc_ml.audits.films.pair_figure import draw_pairs
 from midrc_ml.cohorts.demo_films import draw_film
 from midrc_ml.cohorts.demo_patients import SITES, invent_patients
 
@@ -133,7 +133,7 @@ def test_the_number_of_cores_changes_nothing(
     copies = plant(pictures, size=SIZE, count=6, faults_each=1, seed=4)
     every = Films(np.concatenate([films, copies.films]))
     before = near_duplicates(every)
-    monkeypatch.setattr("midrc_ml.audits.film_blocks.num_threads", lambda: cores)
+    monkeypatch.setattr("midrc_ml.audits.films.blocks.num_threads", lambda: cores)
     pd.testing.assert_frame_equal(near_duplicates(every), before)
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from midrc_ml.audits.suppression import (
+from midrc_ml.audits.privacy.suppression import (
     shareable_gaps,
     shareable_groups,
     shareable_metrics,
     small_groups_entry,
 )
-from midrc_ml.audits.suppression_cells import hidden_sizes, without_small_counts
+from midrc_ml.audits.privacy.suppression_cells import hidden_sizes, without_small_counts
 
 Row = dict[str, Any]
 NR = "Not Reported"

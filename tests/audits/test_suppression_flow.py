@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from midrc_ml.audits.suppression import shareable_flow, small_groups_entry
-from midrc_ml.audits.suppression_flow import NOT_SHARED, OTHER_REASONS, OTHER_SITES, small_counts
+from midrc_ml.audits.privacy.suppression import shareable_flow, small_groups_entry
+from midrc_ml.audits.privacy.suppression_flow import NOT_SHARED, OTHER_REASONS, OTHER_SITES, small_counts
 from midrc_ml.cohorts.flow import CohortFlow
 
 Flow = dict[str, Any]

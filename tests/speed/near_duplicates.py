@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "audits"))
 
 from planted_copies import FAULTS, as_cached, plant
 
-from midrc_ml.audits.near_duplicates import near_duplicates
+from midrc_ml.audits.films.near_duplicates import near_duplicates
 from midrc_ml.cohorts.demo_films import draw_film
 
 SIZE, SOURCE_SIDE = 64, 128

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from midrc_ml.audits.film_alignment import Transforms, composed, inverted
-from midrc_ml.audits.film_blocks import in_blocks
-from midrc_ml.audits.film_codes import coded
-from midrc_ml.audits.film_windows import MIDDLE, Films, describe, unit, window_transforms
+from midrc_ml.audits.films.alignment import Transforms, composed, inverted
+from midrc_ml.audits.films.blocks import in_blocks
+from midrc_ml.audits.films.codes import coded
+from midrc_ml.audits.films.windows import MIDDLE, Films, describe, unit, window_transforms
 
 OF_EACH = 4  # candidates by windows, and as many by codes
 _ROWS = 40  # windows kept of a film, of which several may be of one other

@@ -1,9 +1,9 @@
 """Pictures that are there twice: the same pixels, or the same film cropped, turned, re-toned, re-encoded or inverted.
 
 Films of the same pixels are found by their BLAKE3. Of what is left, each film is looked for among all others
-(`film_search`); it is laid on its few candidates (`film_alignment`), and two films are joined where they agree in what
-films that look alike do not share (`film_likeness`). Films are taken in the order of their hashes: the result depends
-neither on the order in which they came nor on the number of cores.
+(`search`); it is laid on its few candidates (`alignment`), and two films are joined where they agree in what films that
+look alike do not share (`likeness`). Films are taken in the order of their hashes: the result depends neither on the
+order in which they came nor on the number of cores.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from midrc_ml.audits.film_alignment import align, is_plausible
-from midrc_ml.audits.film_blocks import in_blocks
-from midrc_ml.audits.film_likeness import Laid, difference, fit, lay, own_likeness, smoothed
-from midrc_ml.audits.film_search import OF_EACH, find_candidates
-from midrc_ml.audits.film_windows import COARSE, MIDDLE, Films, Images, read_films
+from midrc_ml.audits.films.alignment import align, is_plausible
+from midrc_ml.audits.films.blocks import in_blocks
+from midrc_ml.audits.films.likeness import Laid, difference, fit, lay, own_likeness, smoothed
+from midrc_ml.audits.films.search import OF_EACH, find_candidates
+from midrc_ml.audits.films.windows import COARSE, MIDDLE, Films, Images, read_films
 
 SAME_PIXELS, NEAR_DUPLICATE = "same pixels", "near duplicate"
 COLUMNS = ("first", "second", "similarity", "relation", "how")

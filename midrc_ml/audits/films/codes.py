@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from midrc_ml.audits.film_alignment import Transforms, align, inverted, warped, with_mask
-from midrc_ml.audits.film_blocks import in_blocks
-from midrc_ml.audits.film_windows import COARSE, MIDDLE, SIDE, Films, describe, window_transforms
+from midrc_ml.audits.films.alignment import Transforms, align, inverted, warped, with_mask
+from midrc_ml.audits.films.blocks import in_blocks
+from midrc_ml.audits.films.windows import COARSE, MIDDLE, SIDE, Films, describe, window_transforms
 
 _FILMS_OF_MEAN, _ROUNDS = 96, 2
 _STEPS = {COARSE: 5, MIDDLE: 3}

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from midrc_ml.audits.entry import AuditEntry, not_applicable
-from midrc_ml.audits.suppression_cells import (
+from midrc_ml.audits.privacy.suppression_cells import (
     LEAST,
     hidden_labels,
     hidden_sizes,
@@ -20,7 +20,7 @@ from midrc_ml.audits.suppression_cells import (
     is_told,
     without_small_counts,
 )
-from midrc_ml.audits.suppression_flow import shareable_flow, small_counts
+from midrc_ml.audits.privacy.suppression_flow import shareable_flow, small_counts
 from midrc_ml.evaluation.settings import INTERSECTION
 
 __all__ = ["LEAST", "shareable_flow", "shareable_gaps", "shareable_groups", "shareable_metrics", "small_groups_entry"]

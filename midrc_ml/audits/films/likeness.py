@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from midrc_ml.audits.film_alignment import Transforms, composed, inverted
-from midrc_ml.audits.film_windows import SIDE
+from midrc_ml.audits.films.alignment import Transforms, composed, inverted
+from midrc_ml.audits.films.windows import SIDE
 
 Grey = NDArray[np.float32]
 

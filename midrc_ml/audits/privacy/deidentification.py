@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from pydicom.dataset import Dataset
 
-from midrc_ml.audits.deidentification_profile import (
+from midrc_ml.audits.entry import AuditEntry, not_applicable
+from midrc_ml.audits.privacy.basic_profile import (
     CHARACTERISTICS,
     CLEAN_PIXELS,
     DATES,
@@ -31,8 +32,7 @@ from midrc_ml.audits.deidentification_profile import (
     is_safe_private,
     name_form,
 )
-from midrc_ml.audits.deidentification_reading import elements, first_header, is_filled, representation, text_of
-from midrc_ml.audits.entry import AuditEntry, not_applicable
+from midrc_ml.audits.privacy.header_reading import elements, first_header, is_filled, representation, text_of
 
 CHECK = "privacy.headers"
 Level = Literal["fail", "warn", "kept"]

@@ -23,8 +23,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from midrc_ml.audits.artifact_text import PNG, SHORTEST, is_text, paths_in, texts_of_png, words_in
 from midrc_ml.audits.entry import AuditEntry, not_applicable
+from midrc_ml.audits.privacy.artifact_text import PNG, SHORTEST, is_text, paths_in, texts_of_png, words_in
 from midrc_ml.cohorts.reader import Tables
 
 CHECK = "privacy"

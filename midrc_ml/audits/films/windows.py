@@ -14,7 +14,7 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from midrc_ml.audits.film_blocks import in_blocks
+from midrc_ml.audits.films.blocks import in_blocks
 
 SIDE = 64  # pixels of the picture that a film is reduced to
 COARSE, MIDDLE = 16, 32  # sides of the smoothed fields, of which the whole search is made

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from midrc_ml.audits.suppression_cells import (
+from midrc_ml.audits.privacy.suppression_cells import (
     LEAST,
     hidden_labels,
     hidden_sizes,

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from midrc_ml.audits.film_windows import Images, flat_picture
+from midrc_ml.audits.films.windows import Images, flat_picture
 
 _PAIRS_A_ROW, _INCHES, _DPI = 2, 2.1, 110
 _CAPTION_CHARACTERS = 52
