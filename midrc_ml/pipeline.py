@@ -132,7 +132,8 @@ def train_and_evaluate(
             cached = cached_images(asked, images, compute, paths, before=before_decoding)
             if cached is not None:
                 studies = with_images(studies, cached, task, flow)
-            studies = checks.of_images(studies, cached, flow, recipe=getattr(images, "key", ""))
+            with checks.timed():
+                studies = checks.of_images(studies, cached, flow, recipe=getattr(images, "key", ""))
             table = None if clinical is None else clinical_rows(clinical, tables, studies, flow)
         finally:
             flow.save(output_dir / "cohort_flow.json")
@@ -140,7 +141,8 @@ def train_and_evaluate(
             studies=studies, images=cached, image_shape=None if images is None else images.input_shape, table=table
         )
         Manifest.of(studies, {}).check_classes(task.kind)  # unreadable images may have emptied a part of a class
-        checks.of_data(audited(studies, tables, task, cached, table), evaluation)
+        with checks.timed():
+            checks.of_data(audited(studies, tables, task, cached, table), evaluation)
 
         facts = _run_facts(task, tables, manifest, studies, model, seed, params)
 
@@ -173,7 +175,8 @@ def train_and_evaluate(
             save_ratings(of_task["ratings"], output_dir)
             results = evaluate_predictions(predictions, task.metrics, **of_task, fairness=fairness, decision=decision)
             results.save(output_dir)
-            checks.of_model(predictions, results, evaluation, fitted.features)
+            with checks.timed():
+                checks.of_model(predictions, results, evaluation, fitted.features)
             from midrc_ml.reporting.report import Report  # with matplotlib, which nothing before this needs
             from midrc_ml.sharing import identifiers_of, share
 
@@ -213,6 +216,8 @@ def train_and_evaluate(
             shared = share(
                 output_dir, report, results, checks, identifiers_of(tables, paths), others={TRAINED_ON: about}
             )
+            log.info("Audit: %d checks in %.0f s", len(checks.entries), checks.seconds)
+            folder.update(audit_seconds=round(checks.seconds, 1))
             tracking.finish(
                 results.metrics, shared.paths, fitted.network, fitted.shapes, audit=shared.audit, about=about
             )

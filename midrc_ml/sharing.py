@@ -65,29 +65,32 @@ def share(
     """
     place = folder / FOLDER
     place.mkdir(exist_ok=True)
-    flow = None if report.flow is None else shareable_flow(report.flow)
-    people = _patients_by_group(report.predictions, results.groups)
-    groups = shareable_groups(results.metrics, results.groups, num_patients=people)
-    gaps = shareable_gaps(results.gaps, groups)
-    metrics = [_without_few_labels(row) for row in results.metrics]
-    agreement = [row for row in results.agreement if not is_small(row["n"])]
-    told: Any = {"gaps_rows": results.gaps, "gaps_shared": gaps, "flow_shared": flow}
-    checks.add(small_groups_entry(results.groups, groups, **told))
-    files: dict[str, object] = {METRICS_FILE: metrics, GROUPS_FILE: groups, GAPS_FILE: gaps}
-    files |= {AGREEMENT_FILE: agreement} if agreement else {}
-    files |= {**({FLOW_FILE: flow} if flow is not None else {}), **(others or {})}
-    written = [_json(place / name, rows) for name, rows in files.items()]
-    written += [path for path in (_copied(folder, place, ENVIRONMENT), _decision(results, place)) if path]
-    _scanned(written, identifiers, checks)
-    audited: Any = {"audit": [entry.as_dict() for entry in checks.entries], "verdict": checks.verdict()}
-    replace(report, **audited).write(folder)
-    audit = [shareable_entry(entry) for entry in checks.entries]
-    verdict = [without_small_counts(sentence) for sentence in checks.verdict()]
-    hidden: Any = {"metrics": metrics, "groups": groups, "gaps": gaps, "flow": flow, "agreement": agreement}
-    notes = [without_small_counts(note) for note in report.notes]
-    written += replace(report, **hidden, audit=audit, verdict=verdict, notes=notes, is_shared=True).write(place)
-    written.append(_json(place / AUDIT_FILE, audit))
-    return Shared(_scanned(written, identifiers, checks), [shareable_entry(entry) for entry in checks.entries])
+    with checks.timed():
+        flow = None if report.flow is None else shareable_flow(report.flow)
+        people = _patients_by_group(report.predictions, results.groups)
+        groups = shareable_groups(results.metrics, results.groups, num_patients=people)
+        gaps = shareable_gaps(results.gaps, groups)
+        metrics = [_without_few_labels(row) for row in results.metrics]
+        agreement = [row for row in results.agreement if not is_small(row["n"])]
+        told: Any = {"gaps_rows": results.gaps, "gaps_shared": gaps, "flow_shared": flow}
+        checks.add(small_groups_entry(results.groups, groups, **told))
+        files: dict[str, object] = {METRICS_FILE: metrics, GROUPS_FILE: groups, GAPS_FILE: gaps, **(others or {})}
+        files |= {AGREEMENT_FILE: agreement} if agreement else {}
+        files |= {FLOW_FILE: flow} if flow is not None else {}
+        written = [_json(place / name, rows) for name, rows in files.items()]
+        written += [path for path in (_copied(folder, place, ENVIRONMENT), _decision(results, place)) if path]
+        _scanned(written, identifiers, checks)
+    replace(report, audit=[entry.as_dict() for entry in checks.entries], verdict=checks.verdict()).write(folder)
+    with checks.timed():
+        audit = [shareable_entry(entry) for entry in checks.entries]
+        told = {"metrics": metrics, "groups": groups, "gaps": gaps, "agreement": agreement, "audit": audit}
+        told["flow"] = flow if flow is not None and "steps" in flow else None
+        told |= {name: [without_small_counts(sentence) for sentence in sentences] for name, sentences in (
+            ("verdict", checks.verdict()), ("warnings", report.warnings), ("notes", report.notes))}  # fmt: skip
+        written += replace(report, **told, is_shared=True).write(place)
+        written.append(_json(place / AUDIT_FILE, audit))
+        paths = _scanned(written, identifiers, checks)
+    return Shared(paths, [shareable_entry(entry) for entry in checks.entries])
 
 
 def share_audit(folder: Path, told: Mapping[str, Any], checks: RunAudit, identifiers: Identifiers) -> Shared:

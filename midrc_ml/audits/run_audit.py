@@ -1,7 +1,9 @@
 """The audit of a run, in the order in which a run can be audited: its split, its images, its data, its model."""
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,7 @@ class RunAudit:
 
     settings: Audit
     folder: Path
+    seconds: float = 0.0  # that all this took
     _entries: dict[str, AuditEntry] = field(default_factory=dict)
     _reached: list[str] = field(default_factory=list)
     _rivals: list[Rival] = field(default_factory=list)
@@ -77,6 +80,15 @@ class RunAudit:
     def verdict(self) -> list[str]:
         """What a careful reviewer would say first."""
         return verdict(self.entries, reached=self._reached)
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count the seconds of what is done within."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds += time.monotonic() - started
 
     def of_split(self, studies: pd.DataFrame, tables: Any, model: Callable[..., Any] | None = None) -> None:
         """Who is in which part. studies: as of `Task.labelled_studies`, with part."""

@@ -116,11 +116,9 @@ def _extreme_table(rows: Sequence[Row], metric: str) -> Table:
         ("groups of", "worst group", "value", "interval", "best group", "largest gap", "interval")
     ]
     for column, row in worst.items():
-        gap = largest[column]
-        lines.append(
-            (column, row["group"], value_text(row), limits_text(row), gap["reference"], value_text(gap),
-             limits_text(gap))
-        )  # fmt: skip
+        gap = largest.get(column)  # in a copy that is shared one may be there without the other
+        of_gap = ("-", "-", "-") if gap is None else (gap["reference"], value_text(gap), limits_text(gap))
+        lines.append((column, row["group"], value_text(row), limits_text(row), *of_gap))
     return Table(f"extremes of {metric}, among groups with an interval of their own", lines)
 
 
@@ -129,8 +127,9 @@ def _odds_table(rows: Sequence[Row]) -> Table:
     chosen = [row for row in rows if row["quantity"] == EOD][:MOST_GROUPS]
     lines: list[tuple[str, ...]] = [("group", "reference", "EOD", "interval", "p", "p (Holm)", "AAOD", "interval")]
     for row in chosen:
-        odds = average[row["column"], row["group"]]
-        lines.append((*_named(row), *_gap(row), *_p_values(row), value_text(odds), limits_text(odds)))
+        odds = average.get((row["column"], row["group"]))
+        of_odds = ("-", "-") if odds is None else (value_text(odds), limits_text(odds))
+        lines.append((*_named(row), *_gap(row), *_p_values(row), *of_odds))
     title = "equal opportunity difference (of sensitivity) and average absolute odds difference"
     return Table(f"{title}, at the threshold", lines)
 

@@ -51,7 +51,8 @@ def write_cohort(root: Path, *, num_patients: int = 160, seed: int = 0, plant: P
             written, content = cv2.imencode(".png", row["picture"], [cv2.IMWRITE_PNG_COMPRESSION, 0])
             assert written
             # Behind its end a PNG may have anything: no decoder reads it.
-            (root / row["file"]).write_bytes(content.tobytes() + bytes(row["padding"]))
+            whole = content.tobytes()[:60] if row.get("cut") else content.tobytes()
+            (root / row["file"]).write_bytes(whole + bytes(row["padding"]))
             writer.writerow(row)
 
 
@@ -99,6 +100,30 @@ def one_patient_under_two_ids_retoned(rows: Rows, generator: np.random.Generator
 def _again(rows: Rows, generator: np.random.Generator, other: Callable[[np.ndarray], np.ndarray]) -> None:
     for row in list(rows[::10]):
         rows.append({**row, "pid": f"Q{row['pid'][1:]}", "picture": other(row["picture"])})
+
+
+def nothing_is_known(rows: Rows, generator: np.random.Generator) -> None:
+    """Neither site, view nor maker."""
+    for row in rows:
+        row["site"] = row["view"] = row["maker"] = ""
+
+
+def one_site(rows: Rows, generator: np.random.Generator) -> None:
+    """All of one hospital, one view and one maker."""
+    for row in rows:
+        row["site"], row["view"], row["maker"] = "North", "AP", "Maker A"
+
+
+def labels_alike(rows: Rows, generator: np.random.Generator) -> None:
+    """Nobody went to intensive care."""
+    for row in rows:
+        row["icu"] = 0
+
+
+def films_that_cannot_be_decoded(rows: Rows, generator: np.random.Generator) -> None:
+    """Every fifth file is cut off."""
+    for row in rows[::5]:
+        row["cut"] = True
 
 
 def cohort_overrides(root: Path) -> list[str]:

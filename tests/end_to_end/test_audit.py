@@ -14,12 +14,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "audits"))
 from planted_faults import (
     Plant,
     cohort_overrides,
+    films_that_cannot_be_decoded,
     label_in_a_column,
     label_in_a_value,
     label_in_the_border,
     label_in_the_file_size,
+    labels_alike,
+    nothing_is_known,
     one_patient_under_two_ids,
     one_patient_under_two_ids_retoned,
+    one_site,
     write_cohort,
 )
 
@@ -156,3 +160,48 @@ def test_predictions_of_other_studies_are_refused(audit: Callable[..., Any], tmp
     said, _ = audit("task=icu", "images=none", "cohort.num_patients=120", f"predictions={tmp_path}/scores.csv")
     assert said.returncode == 2
     assert "none of its 2 studies is a labelled one" in said.stderr
+
+
+def test_without_site_view_and_maker_what_needs_them_is_not_applicable(planted: Callable[..., Any]) -> None:
+    said, folder = planted(nothing_is_known)
+    assert said.returncode == 0, said.stderr
+    found = audited(folder)
+    for check in ("shortcut.metadata", "shortcut.source", "shortcut.site"):
+        assert found[check]["status"] == "not_applicable", check
+    assert "no site, project, view" in found["shortcut.source"]["evidence"]
+
+
+def test_of_one_site_nothing_can_be_said_of_others(planted: Callable[..., Any]) -> None:
+    said, folder = planted(one_site)
+    assert said.returncode == 0, said.stderr
+    entry = audited(folder)["shortcut.site"]
+    assert (entry["status"], entry["evidence"]) == ("not_applicable", "one site only: nothing can be said of others")
+
+
+def test_labels_that_are_all_alike_leave_nothing_to_tell(planted: Callable[..., Any]) -> None:
+    said, folder = planted(labels_alike)
+    assert said.returncode == 0, said.stderr
+    found = audited(folder)
+    for check in ("floor.age_sex", "floor.prevalence", "shortcut.border", "shortcut.metadata", "label_time.inputs"):
+        assert found[check]["status"] == "not_applicable", check
+        assert "alike" in found[check]["evidence"]
+    assert found["leakage.near_duplicate"]["status"] == "pass"
+
+
+def test_films_that_cannot_be_decoded_are_counted_and_the_others_audited(planted: Callable[..., Any]) -> None:
+    said, folder = planted(films_that_cannot_be_decoded)
+    assert said.returncode == 0, said.stderr
+    assert "among 128 films" in audited(folder)["leakage.near_duplicate"]["evidence"]
+    steps = json.loads((folder / "cohort_flow.json").read_text())["steps"]
+    assert sum(entry["n"] for step in steps if step["step"] == "image readable" for entry in step["excluded"]) == 32
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_the_demo_without_a_shortcut_fails_nothing(audit: Callable[..., Any], seed: int) -> None:
+    said, folder = audit("task=icu", "cohort.shortcut=0", f"cohort.seed={seed}", "audit.duplicates=report")
+    assert said.returncode == 0, said.stderr
+    found = audited(folder)
+    print({check: entry["status"] for check, entry in found.items() if entry["status"] == "warn"})
+    assert not [check for check, entry in found.items() if entry["status"] == "fail"]
+    assert found["leakage.near_duplicate"]["value"] == 0

@@ -4,12 +4,14 @@ The demo cohort is generated, decoded, trained on, evaluated, reported and track
 Prints one line a number; nothing here is an assertion, because a clock is no test.
 """
 
+import json
 import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 JOB = [sys.executable, "-m", "midrc_ml.train"]
 REPEATS = 3
@@ -32,8 +34,11 @@ def main() -> None:
         print(f"{name}: {times[REPEATS // 2]:.2f} s (median of {REPEATS}, {cores} cores)")
     with tempfile.TemporaryDirectory() as folder:
         taken = seconds([*JOB, "task=icu"], folder)
+        (status,) = Path(folder).glob("logs/icu/runs/*/status.json")
+        audit = json.loads(status.read_text())["audit_seconds"]
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     print(f"task=icu, demo cohort generated in it: {taken:.0f} s, peak {peak:.2f} GiB in one process ({cores} cores)")
+    print(f"of that the audit: {audit:.1f} s, {audit / taken:.1%}")
 
 
 if __name__ == "__main__":
