@@ -212,6 +212,7 @@ def _keep(
     from midrc_ml.compared.tracked import facts_of
     from midrc_ml.reporting.comparison import ComparisonReport
     from midrc_ml.reporting.run_folder import ENVIRONMENT, RunFolder
+    from midrc_ml.sharing import identifiers_of_rows, share_comparison
     from midrc_ml.tracking.mlflow_tracker import MlflowTracking
     from midrc_ml.tracking.tracker import NoTracking, RunTracker
 
@@ -251,7 +252,10 @@ def _keep(
         tracking.start(facts, log_dir=log_dir, run_key=of_folder.status["run_key"])
         of_folder.update(tracking_run_id=tracking.run_id, split_sha256=common.split_sha256)
         try:
-            tracking.finish(report.tracked_rows(), [*written, folder / ENVIRONMENT])
+            ids = identifiers_of_rows(common.studies, {"log_dir": str(log_dir)})
+            tracking.finish(
+                report.tracked_rows(), share_comparison(folder, report, [*written, folder / ENVIRONMENT], ids)
+            )
         except BaseException as error:
             tracking.fail(type(error).__name__)
             raise

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from midrc_ml.audits.entry import AuditEntry
-from midrc_ml.audits.privacy.artifacts import Identifiers, artifacts_entry, scan_artifacts
+from midrc_ml.audits.privacy.artifacts import Identifiers, ScanResult, artifacts_entry, scan_artifacts
 from midrc_ml.audits.privacy.suppression import (
     is_small,
     shareable_flow,
@@ -21,12 +21,13 @@ from midrc_ml.audits.privacy.suppression import (
     shareable_groups,
     small_groups_entry,
 )
-from midrc_ml.audits.privacy.suppression_cells import is_told, without_small_counts
+from midrc_ml.audits.privacy.suppression_cells import LEAST, is_told, without_small_counts
 from midrc_ml.audits.run_audit import AUDIT_FILE, RunAudit
 from midrc_ml.cohorts.reader import Tables
 from midrc_ml.cohorts.selection import NOT_REPORTED
 from midrc_ml.evaluation.evaluate import AGREEMENT_FILE, GAPS_FILE, GROUPS_FILE, METRICS_FILE, Results
 from midrc_ml.reporting.audit_report import write_audit_report
+from midrc_ml.reporting.comparison import ComparisonReport
 from midrc_ml.reporting.report import Report
 from midrc_ml.reporting.run_folder import ENVIRONMENT
 
@@ -109,6 +110,36 @@ def share_audit(folder: Path, told: Mapping[str, Any], checks: RunAudit, identif
     return Shared(paths, [shareable_entry(entry) for entry in checks.entries])
 
 
+def share_comparison(
+    folder: Path, report: ComparisonReport, written: Sequence[Path], identifiers: Identifiers
+) -> list[Path]:
+    """The files of a comparison that may be uploaded: of columns with a small group, a copy without them.
+
+    written: the files of the run's own folder, which are uploaded as they are where no group is small.
+    """
+    found = report.comparison
+    small = {
+        row["group"]["column"]
+        for row in found.by_group
+        if is_small(row["n"]) or (isinstance(row["n_positive"], int)
+                                  and is_told(row["n"], {"positive": row["n_positive"]}))
+    }  # fmt: skip
+    paths = list(written)
+    if small:
+        place = folder / FOLDER
+        place.mkdir(exist_ok=True)
+        kept = replace(
+            found,
+            by_group=[row for row in found.by_group if row["group"]["column"] not in small],
+            levelling=[row for row in found.levelling if row["column"] not in small],
+        )
+        notes = [*report.notes, f"groups of fewer than {LEAST} are not shared: {', '.join(sorted(small))} left out"]
+        copy = replace(report, comparison=kept, notes=[without_small_counts(note) for note in notes[:-1]] + notes[-1:])
+        paths = [*copy.write(place), *(path for path in written if path.name == ENVIRONMENT)]
+    result = scan_artifacts(paths, identifiers, allowed_pictures=[path.name for path in paths if path.suffix == ".png"])
+    return _kept(paths, result)
+
+
 def identifiers_of(tables: Tables, paths: Mapping[str, str]) -> Identifiers:
     """The ids of a cohort, and the folders of this machine. paths: the config's."""
     return Identifiers.of(tables, places=_places(paths))
@@ -117,6 +148,7 @@ def identifiers_of(tables: Tables, paths: Mapping[str, str]) -> Identifiers:
 def identifiers_of_rows(rows: pd.DataFrame, paths: Mapping[str, str]) -> Identifiers:
     """The ids of a predictions table, where there are no tables of a cohort."""
     blank = Tables.checked(origin="predictions")
+    rows = rows.assign(case_id=rows.get("case_id", rows["patient_id"]))
     known = {
         "cases": rows[["case_id", "patient_id"]].drop_duplicates(),
         "studies": rows[["study_id", "case_id"]],
@@ -183,6 +215,10 @@ def _scanned(paths: Sequence[Path], identifiers: Identifiers, checks: RunAudit) 
     """The paths without a finding; `privacy` says what was found."""
     result = scan_artifacts(paths, identifiers, allowed_pictures=PICTURES)
     checks.add(artifacts_entry(result))
+    return _kept(paths, result)
+
+
+def _kept(paths: Sequence[Path], result: ScanResult) -> list[Path]:
     held_back = set(result.held_back)
     if held_back:
         log.warning(
