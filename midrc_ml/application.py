@@ -83,7 +83,9 @@ def apply_run(
         try:
             studies = _studies(run, tables, flow, is_labelled=is_labelled, keep_unknown_age=keep_unknown_age)
             reasons = overlap_reasons(studies, run.split)
-            checks = RunAudit(Audit(refuse="never"), output_dir)  # what leaks is for `overlap` to decide
+            checks = RunAudit(
+                Audit(refuse="never", scope=run.audit_scope), output_dir
+            )  # what leaks is for `overlap` to decide
             checks.add(run_overlap(studies, reasons, overlap))
             stop_on_failure(checks.entries)
             studies = _not_known(studies, reasons, checks.entries[:1], overlap, flow, _NOT_KNOWN_STEP)
@@ -100,6 +102,7 @@ def apply_run(
                 studies = with_images(studies, cached, run.task, flow)
                 known = KnownImages.of_run(run.folder)
                 recipe: Any = {"cache_folder": cache.folder, "recipe": cache.recipe.key}
+                recipe["by_looks"] = run.audit_scope == "all"
                 reasons, entries = film_reasons(studies, cached, known, overlap, **recipe)
                 checks.add(*entries)
                 stop_on_failure(entries)

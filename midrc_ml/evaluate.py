@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("midrc_ml.evaluate")  # also where the module runs as __main__
 
-_OBJECTS = ("task", "evaluation", "fairness", "tracking")
+_OBJECTS = ("task", "evaluation", "fairness", "audit", "tracking")
 _FILES = ("predictions", "truth", "manifest", "decision")
 _PLAIN = ("readers", "name", "export", "paths")
 _EXPORTS = (None, "melody")
@@ -90,6 +90,7 @@ def evaluate(
     task: Any,
     evaluation: Any,
     fairness: Any,
+    audit: Any,
     tracking: Any,
     predictions: str,
     truth: str | None,
@@ -156,7 +157,7 @@ def evaluate(
             ratings=ratings,
         )
         results.save(output_dir)
-        checks = _audited(table, task, results, evaluation, output_dir)
+        checks = _audited(table, task, results, evaluation, audit, output_dir)
         if readers and not results.agreement:
             notes.append(f"readers: no two of {', '.join(readers)} read {LEAST_STUDIES} studies in common")
             log.info("Note: %s", notes[-1])
@@ -201,17 +202,17 @@ def evaluate(
             tracking.fail(type(error).__name__)
             raise
     say_results(results, output_dir, given, tracking.how_to_look(), verdict=checks.verdict())
+    replace(checks, settings=audit).check()
     return results
 
 
-def _audited(table: "pd.DataFrame", task: Any, results: Any, evaluation: Any, output_dir: Path) -> Any:
-    """What can be said of the numbers by the predictions alone; it ends nothing."""
+def _audited(table: "pd.DataFrame", task: Any, results: Any, evaluation: Any, settings: Any, output_dir: Path) -> Any:
+    """What can be said of the numbers by the predictions alone; the files are written whatever it says."""
     from midrc_ml.audits.leakage import patient_leakage, study_leakage
     from midrc_ml.audits.rivals import Studies
     from midrc_ml.audits.run_audit import RunAudit
-    from midrc_ml.audits.settings import Audit
 
-    checks = RunAudit(Audit(refuse="never"), output_dir)
+    checks = RunAudit(replace(settings, refuse="never"), output_dir)
     checks.add(patient_leakage(table), study_leakage(table))
     checks.of_data(Studies(rows=table, tables=None, task=task), evaluation)
     checks.of_model(table, results, evaluation)

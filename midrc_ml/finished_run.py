@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
+from midrc_ml.audits.settings import Scope
 from midrc_ml.config import CONFIG_FILE, flat, instantiated
 from midrc_ml.datasets.clinical_table import ClinicalTable
 from midrc_ml.errors import InputError
@@ -28,7 +29,8 @@ class FinishedRun:
     """A run that came to its end: what its config makes, and what it left.
 
     batch_size, precision: of its settings. is_ours: the network is made of this package's own parts alone, which need
-    little of MONAI. split: `split.parquet`. decision: None where an older run has none.
+    little of MONAI. split: `split.parquet`. decision: None where an older run has none. audit_scope: how far it
+    was audited.
     """
 
     folder: Path
@@ -43,6 +45,7 @@ class FinishedRun:
     is_ours: bool
     split: pd.DataFrame
     decision: Decision | None
+    audit_scope: Scope = "all"
 
     @property
     def checkpoints(self) -> Path:
@@ -79,6 +82,7 @@ class FinishedRun:
             is_ours=all(str(target).startswith("midrc_ml.models.") for target in targets),
             split=_split_of(folder),
             decision=Decision.load(folder) if (folder / DECISION_FILE).is_file() else None,
+            audit_scope=OmegaConf.select(config, "audit.scope", default="all"),
         )
 
 

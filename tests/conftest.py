@@ -16,7 +16,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-SMALL = ("cohort.num_patients=120", "images.size=32", "training.epochs=2", "evaluation.num_draws=100")
+SMALL = ("cohort.num_patients=120", "images.size=32", "training.epochs=2", "evaluation.num_draws=100", "audit=leakage")
 
 
 @pytest.fixture(scope="session")
@@ -129,6 +129,6 @@ def tracked_run(small_run: Callable[..., Path], tmp_path_factory: pytest.TempPat
     with FileLock(f"{base}.lock"):
         if not (base / "made").exists():
             base.mkdir(exist_ok=True)
-            small_run(base, "tracking=mlflow")
+            small_run(base, "tracking=mlflow", "audit=default")
             (base / "made").touch()
     return base / "run"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from midrc_ml.audits.entry import AuditEntry, Status
+from midrc_ml.audits.entry import AuditEntry, Status, not_applicable
 from midrc_ml.audits.leakage import (
     DUPLICATES_REMEDY,
     image_leakage,
@@ -68,10 +68,10 @@ class FilmPairs:
         draw_pairs(images, shown, folder / PICTURE, captions=captions)
 
 
-def film_pairs(studies: pd.DataFrame, images: CachedImages, rule: DuplicateRule) -> FilmPairs:
+def film_pairs(studies: pd.DataFrame, images: CachedImages, rule: DuplicateRule, *, by_looks: bool = True) -> FilmPairs:
     """The pairs of the same film among the studies, by id, by hash and by looks, and what the rule makes of them.
 
-    studies: with part, patient_id and `image`, the position in `images`.
+    studies: with part, patient_id and `image`, the position in `images`. by_looks: false = by id and hash alone.
     """
     from midrc_ml.audits.films.near_duplicates import SAME_PIXELS, Chosen, near_duplicates
 
@@ -79,7 +79,7 @@ def film_pairs(studies: pd.DataFrame, images: CachedImages, rule: DuplicateRule)
     rows = studies.reset_index(drop=True)
     identity = images.identity.iloc[positions].reset_index(drop=True)
     same = same_images(rows, identity).assign(similarity=1.0)
-    alike = near_duplicates(Chosen(images, positions))
+    alike = near_duplicates(Chosen(images, positions if by_looks else positions[:0]))
     alike = alike[alike["relation"] != SAME_PIXELS]
     both = pd.concat([same, alike[["first", "second", "similarity", "how"]]], ignore_index=True)
     both = both.drop_duplicates(["first", "second"], ignore_index=True)
@@ -88,7 +88,9 @@ def film_pairs(studies: pd.DataFrame, images: CachedImages, rule: DuplicateRule)
     told = pd.concat([pairs_across(both, rows), pairs_of_two_patients(both, rows)], ignore_index=True)
     entries = [
         image_leakage(same, rows, status=_STATUS[rule], num_images=len(rows)),
-        _near_entry(near, rows, reasons, rule),
+        _near_entry(near, rows, reasons, rule)
+        if by_looks
+        else not_applicable("leakage.near_duplicate", "audit.scope=leakage asks for ids and hashes alone"),
     ]
     return FilmPairs(told.sort_values("similarity", ascending=False, ignore_index=True), entries, reasons)
 

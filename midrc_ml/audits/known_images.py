@@ -91,11 +91,13 @@ def film_reasons(
     *,
     cache_folder: Path,
     recipe: str,
+    by_looks: bool = True,
 ) -> tuple[pd.Series, list[AuditEntry]]:
     """Why a study's film is one that the run knows, aligned; missing where it is not. And the entries of both checks.
 
     studies: with `image`. By SOP instance UID, file content and pixels; by looks where the run's images are still in
-    the cache of the same recipe. rule: what becomes of them, which the status of the entries says.
+    the cache of the same recipe. rule: what becomes of them, which the status of the entries says. by_looks:
+    false = by ids and hashes alone.
     """
     reasons = pd.Series(None, index=studies.index, dtype=object)
     if known is None:
@@ -109,9 +111,10 @@ def film_reasons(
         is_same |= identity[column].isin(theirs).to_numpy()
     reasons[is_same] = "the same image is in the train or validation part of the run"
     entries = [_entry("leakage.image", int(is_same.sum()), len(studies), "are images that the run was made with", rule)]
-    records = known.cached(cache_folder, images.record_shape) if known.recipe == recipe else None
+    records = known.cached(cache_folder, images.record_shape) if by_looks and known.recipe == recipe else None
     if records is None:
         why = "the run's images are not in this cache, so that films are compared by ids and hashes alone"
+        why = why if by_looks else "audit.scope=leakage asks for ids and hashes alone"
         return reasons, [*entries, not_applicable("leakage.near_duplicate", why)]
     from midrc_ml.audits.films.near_duplicates import Chosen, near_duplicates
 

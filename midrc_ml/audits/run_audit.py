@@ -112,7 +112,7 @@ class RunAudit:
             why = "no image is read"
             self.add(not_applicable("leakage.image", why), not_applicable("leakage.near_duplicate", why))
             return studies
-        found: FilmPairs = film_pairs(studies, images, self.settings.duplicates)
+        found: FilmPairs = film_pairs(studies, images, self.settings.duplicates, by_looks=self.settings.scope == "all")
         found.save(self.folder, images, studies)
         self.add(*found.entries)
         self.check()
@@ -122,6 +122,8 @@ class RunAudit:
 
     def of_data(self, studies: Studies, evaluation: Evaluation, *, image_files: Any = "if any") -> None:
         """Label time, shortcuts and floors, before there is a model."""
+        if self.settings.scope == "leakage":
+            return
         task, rows, tables = studies.task, studies.rows, studies.tables
         if tables is None:
             self.add(*(not_applicable(check, PREDICTIONS_ALONE) for check in _OF_TABLES))
@@ -154,7 +156,8 @@ class RunAudit:
         (rows, values), of rows of the test part in the order in which they were scored; None = nothing is known of it.
         """
         studies = self._studies
-        assert studies is not None
+        if studies is None:  # audit.scope=leakage
+            return
         task, rows = studies.task, studies.rows
         test = predictions[predictions["part"] == "test"].reset_index(drop=True)
         threshold = float("nan") if results.decision is None else results.decision.threshold

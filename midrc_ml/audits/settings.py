@@ -8,6 +8,7 @@ from midrc_ml.errors import InputError, check_kinds
 
 Refuse = Literal["fail", "warn", "never"]
 DuplicateRule = Literal["refuse", "drop", "report"]
+Scope = Literal["all", "leakage"]
 _STATUSES: dict[str, tuple[Status, ...]] = {"fail": ("fail",), "warn": ("fail", "warn"), "never": ()}
 
 
@@ -16,8 +17,9 @@ class Audit:
     """How a run is audited.
 
     refuse: `fail` = a check that fails ends the run, before training where it can be made before; `warn` = one that
-    warns does too; `never` = findings are only told. duplicates: of the same film in two parts: `refuse` the run,
-    `drop` it from training (and from validation, where the other one is in the test part), or `report` it.
+    warns does too; `never` = findings are only told. scope: `leakage` = only what ids and hashes tell, and what
+    leaves the run's folder. duplicates: of the same film in two parts: `refuse` the run, `drop` it from training (and
+    from validation, where the other one is in the test part), or `report` it.
     headers: how many files are read for what their DICOM headers give away; null = all.
     shortcut_warn, shortcut_fail: how much of the way from no knowledge (0) to a perfect score (1), in the task's first
     metric, something that is not the disease may tell of the label: 0.2 is an AUROC of 0.6, 0.8 one of 0.9. A shortcut
@@ -25,6 +27,7 @@ class Audit:
     """
 
     refuse: Refuse = "fail"
+    scope: Scope = "all"
     duplicates: DuplicateRule = "refuse"
     headers: int | None = 2000
     shortcut_warn: float = 0.2
@@ -32,7 +35,8 @@ class Audit:
 
     def __post_init__(self) -> None:
         check_kinds(self, "audit")
-        for name, allowed in (("refuse", get_args(Refuse)), ("duplicates", get_args(DuplicateRule))):
+        for name, allowed in (("refuse", get_args(Refuse)), ("scope", get_args(Scope)),
+                              ("duplicates", get_args(DuplicateRule))):  # fmt: skip
             if getattr(self, name) not in allowed:
                 raise InputError(f"audit.{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}")
         if self.headers is not None and self.headers < 0:

@@ -30,6 +30,7 @@ _ORDER = (
     "label_time.windows",
     "privacy",
 )
+_NOT_OF_LUNGS = ("shortcut.file", "shortcut.metadata", "shortcut.border", "shortcut.missingness")
 _MOST = 4  # findings that are said before the others
 _MOST_NAMED = 4  # checks that could not be made
 
@@ -37,7 +38,8 @@ _MOST_NAMED = 4  # checks that could not be made
 def verdict(audit: Sequence[AuditEntry], *, reached: Sequence[str] = ()) -> list[str]:
     """Sentences: the worst finding first, then how many there are, and what could not be looked at.
 
-    reached: checks of shortcuts that the model is not shown to be better than, the most telling first.
+    reached: checks of shortcuts that the model is not shown to be better than, the most telling first: one of them
+    always stands in the first sentence.
     """
     found = in_order(audit, reached=reached)
     counts = {status: sum(entry.status == status for entry in audit) for status in ("fail", "warn", "not_applicable")}
@@ -47,24 +49,30 @@ def verdict(audit: Sequence[AuditEntry], *, reached: Sequence[str] = ()) -> list
     not_made = f" Not made: {listed}." if without else ""
     if not found:
         return [f"A careful reviewer would find nothing to object to in {made} checks.{not_made}"]
-    sentences = [f"A careful reviewer would first say: {_sentence(found[0])}"]
-    sentences += [_sentence(entry) for entry in found[1:_MOST]]
-    others = ", ".join(entry.check for entry in found[_MOST:])
+    first = found[:1] + [entry for entry in found[1:] if entry.check in reached][:1]
+    rest = [entry for entry in found if entry not in first]
+    sentences = ["A careful reviewer would first say: " + " And: ".join(map(_sentence, first))]
+    sentences += [_sentence(entry) for entry in rest[: _MOST - len(first)]]
+    others = ", ".join(entry.check for entry in rest[_MOST - len(first) :])
     more = f"Also: {others}. " if others else ""
     sentences.append(f"{more}Of {made} checks {counts['fail']} fail and {counts['warn']} warn.{not_made}")
     return sentences
 
 
 def in_order(audit: Sequence[AuditEntry], *, reached: Sequence[str] = ()) -> list[AuditEntry]:
-    """What failed, then what warns: leaks, shortcuts that reach the model, and the others in the order of matter."""
+    """What failed, then what warns: leaks, what no lung can explain, other shortcuts that reach the model, the rest.
+
+    Of each that which reaches the model comes first.
+    """
 
     def place(entry: AuditEntry) -> tuple[bool, int, int]:
         rank = _ORDER.index(entry.check) if entry.check in _ORDER else len(_ORDER)
         if entry.check.startswith("leakage") or entry.check == "floor.prevalence":
             return entry.status != "fail", 0, rank
+        level = 1 if entry.check in _NOT_OF_LUNGS else 3
         if entry.check in reached:
-            return entry.status != "fail", 1, reached.index(entry.check)
-        return entry.status != "fail", 2, rank
+            return entry.status != "fail", level, reached.index(entry.check)
+        return entry.status != "fail", level + 1 if level == 1 else 4, rank
 
     return sorted((entry for entry in audit if entry.status in ("fail", "warn")), key=place)
 

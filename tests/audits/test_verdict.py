@@ -27,7 +27,20 @@ def test_failures_come_first_then_leaks_then_shortcuts_that_reach_the_model() ->
     ]
     assert names(audit) == ["privacy", "leakage.image", "shortcut.metadata", "floor.age_sex", "shortcut.thumbnail"]
     reached = ["shortcut.thumbnail"]
-    assert names(audit, reached=reached)[:3] == ["privacy", "leakage.image", "shortcut.thumbnail"]
+    first = ["privacy", "leakage.image", "shortcut.metadata", "shortcut.thumbnail"]
+    assert names(audit, reached=reached)[:4] == first
+    audit.append(entry("shortcut.border", "warn"))
+    assert names(audit, reached=["shortcut.border", *reached])[2:5] == ["shortcut.border", *first[2:]]
+
+
+def test_a_shortcut_that_reaches_the_model_stands_in_the_first_sentence() -> None:
+    audit = [entry("leakage.image", "warn", "twice"), entry("shortcut.thumbnail", "warn", "a thumbnail does")]
+    said = verdict(audit, reached=["shortcut.thumbnail"])
+    assert said[0] == (
+        "A careful reviewer would first say: Twice (leakage.image: warn). And: A thumbnail does "
+        "(shortcut.thumbnail: warn)."
+    )
+    assert len(said) == 2
 
 
 def test_the_first_sentence_is_the_worst_finding_in_its_own_words() -> None:

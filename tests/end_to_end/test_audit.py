@@ -77,10 +77,10 @@ def test_a_clean_cohort_fails_nothing_and_every_check_is_there(planted: Callable
 @pytest.mark.parametrize(
     ("plant", "check"),
     [
-        (label_in_a_column, "shortcut.metadata"),
+        pytest.param(label_in_a_column, "shortcut.metadata", marks=pytest.mark.slow),
         (label_in_the_border, "shortcut.border"),
-        (label_in_the_file_size, "shortcut.file"),
-        (one_patient_under_two_ids, "leakage.image"),
+        pytest.param(label_in_the_file_size, "shortcut.file", marks=pytest.mark.slow),
+        pytest.param(one_patient_under_two_ids, "leakage.image", marks=pytest.mark.slow),
         (one_patient_under_two_ids_retoned, "leakage.near_duplicate"),
     ],
 )
@@ -94,6 +94,7 @@ def test_a_planted_leak_is_found_and_stops_before_training(
     assert "A careful reviewer would first say:" in said.stdout
 
 
+@pytest.mark.slow
 def test_a_value_that_only_positives_have_is_named_and_refused_where_it_is_read(planted: Callable[..., Any]) -> None:
     said, folder = planted(label_in_a_value, "clinical=bedside")
     assert said.returncode == 2
@@ -116,6 +117,7 @@ def test_duplicates_can_be_dropped_and_are_counted(planted: Callable[..., Any]) 
     assert (folder / "near_duplicates.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_findings_can_be_told_without_ending_anything(planted: Callable[..., Any]) -> None:
     said, folder = planted(label_in_the_border, "audit=report")
     assert said.returncode == 0, said.stderr
@@ -137,11 +139,12 @@ def test_tables_alone_are_audited_without_a_pixel(audit: Callable[..., Any]) -> 
         assert (found[check]["status"], found[check]["evidence"]) == ("not_applicable", "no image is read")
 
 
+@pytest.mark.slow
 def test_the_scores_of_a_run_are_held_against_the_cohort(
     audit: Callable[..., Any], tracked_run: Path, small_arguments: tuple[str, ...]
 ) -> None:
     said, folder = audit(
-        *(argument for argument in small_arguments if not argument.startswith(("training", "evaluation"))),
+        *(argument for argument in small_arguments if not argument.startswith(("training", "evaluation", "audit"))),
         f"predictions={tracked_run}",
     )
     assert said.returncode == 0, said.stderr
@@ -162,6 +165,7 @@ def test_predictions_of_other_studies_are_refused(audit: Callable[..., Any], tmp
     assert "none of its 2 studies is a labelled one" in said.stderr
 
 
+@pytest.mark.slow
 def test_without_site_view_and_maker_what_needs_them_is_not_applicable(planted: Callable[..., Any]) -> None:
     said, folder = planted(nothing_is_known)
     assert said.returncode == 0, said.stderr
@@ -171,6 +175,7 @@ def test_without_site_view_and_maker_what_needs_them_is_not_applicable(planted: 
     assert "no site, project, view" in found["shortcut.source"]["evidence"]
 
 
+@pytest.mark.slow
 def test_of_one_site_nothing_can_be_said_of_others(planted: Callable[..., Any]) -> None:
     said, folder = planted(one_site)
     assert said.returncode == 0, said.stderr
@@ -178,6 +183,7 @@ def test_of_one_site_nothing_can_be_said_of_others(planted: Callable[..., Any]) 
     assert (entry["status"], entry["evidence"]) == ("not_applicable", "one site only: nothing can be said of others")
 
 
+@pytest.mark.slow
 def test_labels_that_are_all_alike_leave_nothing_to_tell(planted: Callable[..., Any]) -> None:
     said, folder = planted(labels_alike)
     assert said.returncode == 0, said.stderr
@@ -188,6 +194,7 @@ def test_labels_that_are_all_alike_leave_nothing_to_tell(planted: Callable[..., 
     assert found["leakage.near_duplicate"]["status"] == "pass"
 
 
+@pytest.mark.slow
 def test_films_that_cannot_be_decoded_are_counted_and_the_others_audited(planted: Callable[..., Any]) -> None:
     said, folder = planted(films_that_cannot_be_decoded)
     assert said.returncode == 0, said.stderr

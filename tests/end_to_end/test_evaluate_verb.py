@@ -64,6 +64,7 @@ def evaluated(tmp_path: Path) -> Callable[..., Path]:
         task = [] if any(setting.startswith("task=") for setting in overrides) else ["task=icu"]
         few = [] if any(setting.startswith(FEW.partition("=")[0]) for setting in overrides) else [FEW]
         places = [f"paths.log_dir={tmp_path}/logs", "tracking=none"]
+        places += [] if any(setting.startswith("audit") for setting in overrides) else ["audit=leakage"]
         with initialize_config_dir(str(shipped_folder("configs")), version_base="1.3"):
             config = compose("evaluate", overrides=[*task, *few, *places, *overrides])
         make_places_absolute(config, base=str(tmp_path))

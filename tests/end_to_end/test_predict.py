@@ -150,8 +150,10 @@ def test_a_patient_of_the_training_part_is_refused_dropped_or_kept(image_run: Pa
     assert (step["n_in"], step["n_out"]) == (len(split), len(split) - len(seen))
     kept = apply(image_run, *OWN_COHORT, "overlap=keep", name="kept")
     assert len(pd.read_parquet(kept / "predictions.parquet")) == len(split)
-    (entry,) = json.loads((kept / "audit.json").read_text())
-    assert (entry["status"], entry["value"]) == ("warn", seen["patient_id"].nunique())
+    audit = {entry["check"]: entry for entry in json.loads((kept / "audit.json").read_text())}
+    assert audit["leakage.run_overlap"]["status"] == "warn"
+    assert audit["leakage.run_overlap"]["value"] == seen["patient_id"].nunique()
+    assert (audit["leakage.image"]["status"], audit["leakage.image"]["value"]) == ("warn", len(seen))
 
 
 def test_without_labels_every_selected_study_is_scored_and_none_is_tested(image_run: Path, apply: Apply) -> None:

@@ -84,10 +84,14 @@ def test_groups_are_by_all_group_columns_and_gaps_stand_beside_them(tracked_run:
     assert all(row["value"] is None and "fewer than 10" in row["reason"] for row in small)
 
 
-def test_the_audit_holds_patient_leakage(tracked_run: Path) -> None:
-    (entry,) = json.loads((tracked_run / "audit.json").read_text())
+def test_the_audit_holds_patient_leakage_and_every_other_check(tracked_run: Path) -> None:
+    entry, *others = json.loads((tracked_run / "audit.json").read_text())
     assert set(entry) == {"check", "status", "value", "low", "high", "evidence", "what_to_do"}
     assert (entry["check"], entry["status"], entry["value"]) == ("leakage.patient", "pass", 0)
+    names = [other["check"] for other in others]
+    assert len(set(names)) == len(names) >= 20
+    assert {other["status"] for other in others} <= {"pass", "warn", "fail", "not_applicable"}
+    assert all(set(entry) <= set(other) for other in others)
 
 
 def test_the_flow_accounts_for_every_study(tracked_run: Path) -> None:
