@@ -99,9 +99,10 @@ def _near_entry(near: pd.DataFrame, rows: pd.DataFrame, reasons: pd.Series, rule
     """`leakage.near_duplicate`: the value is the number of pairs across parts."""
     across, within = pairs_across(near, rows), pairs_of_two_patients(near, rows)
     status: Status = _STATUS[rule] if len(across) else "warn" if len(within) else "pass"
-    said = f"{len(across)} pairs of nearly the same film across parts"
+    told = [f"{len(across)} pairs of nearly the same film across parts"]
     if len(within):
-        said += f"; {len(within)} pairs of two patients in one part, who may be one person"
+        told.append(f"{len(within)} pairs of nearly the same film of two patients in one part, who may be one person")
+    said = "; ".join(told if len(across) else told[::-1])  # what is found comes first
     if count := int(reasons.notna().sum()):
         said += f"; {count} studies left out of training and validation"
     return AuditEntry(

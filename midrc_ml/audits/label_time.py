@@ -43,12 +43,12 @@ def distance_entry(task: Task, tables: Tables, studies: pd.DataFrame) -> AuditEn
         pairs = _pairs(tables, studies, kind)
         after = _seen_in_image(tables, studies, kind)
         if kind in _NOT_AFTER:
-            after = after | _inside(pairs, studies, _first_day(task))
+            # Who dies on the day of the image was alive when it was taken.
+            after = after | _inside(pairs, studies, 0 if kind == "death" else _first_day(task))
         inside = inside | after
-        details.append(_distances(kind, pairs, studies, after))
-        said.append(_words(details[-1]))
-    count = int(inside.sum())
-    positive = studies["label"].to_numpy(dtype=np.float64) == 1
+        details.append(_distances(kind, pairs, _asked(task, studies), after))
+        said.append(_words(details[-1], "positives" if task.kind in ("binary", "time_to_event") else "studies"))
+    count, positive = int(inside.sum()), _asked(task, studies)
     status: Status = "fail" if count and not undated else "pass"
     what = "nothing"
     if count:
@@ -58,8 +58,11 @@ def distance_entry(task: Task, tables: Tables, studies: pd.DataFrame) -> AuditEn
     if undated:
         status = "warn"
         dated = int(sum(row["positives with a day"] for row in details))
-        said.insert(0, f"the label is an undated flag: of {int(positive.sum())} positives {dated} have a dated event, "
-                       f"and none of the others can be shown to come before it")  # fmt: skip
+        others = int(positive.sum()) - dated
+        shown = f", and none of the other {others} images can be shown to come before it" if others > 0 else ""
+        said.insert(
+            0, f"the label is an undated flag: of {int(positive.sum())} positives {dated} have a dated event{shown}"
+        )
         what = "take a dated task where the cohort has days; else say that the image may show the event itself"
     return AuditEntry(
         check=check,
@@ -219,9 +222,15 @@ def _seen_in_image(tables: Tables, studies: pd.DataFrame, kind: str) -> NDArray[
     return np.asarray(studies["study_id"].isin(readings["study_id"]).to_numpy(), dtype=bool)
 
 
-def _distances(kind: str, pairs: pd.DataFrame, studies: pd.DataFrame, after: NDArray[np.bool_]) -> dict[str, Any]:
+def _asked(task: Task, studies: pd.DataFrame) -> NDArray[np.bool_]:
+    """The positives; of tasks that have none, every study."""
+    if task.kind in ("binary", "time_to_event"):
+        return np.asarray(studies["label"].to_numpy(dtype=np.float64) == 1)
+    return np.ones(len(studies), dtype=bool)
+
+
+def _distances(kind: str, pairs: pd.DataFrame, positive: NDArray[np.bool_], after: NDArray[np.bool_]) -> dict[str, Any]:
     """Days from the study to the first event that does not lie before it, of the positives; counts of the others."""
-    positive = studies["label"].to_numpy(dtype=np.float64) == 1
     ahead = pairs[pairs["begins"] >= 0].groupby("row")["begins"].min()
     days = ahead[positive[ahead.index.to_numpy()]] if len(ahead) else ahead
     made: dict[str, Any] = {
@@ -240,10 +249,10 @@ def _distances(kind: str, pairs: pd.DataFrame, studies: pd.DataFrame, after: NDA
 _LEAST_TO_QUOTE = 11  # of fewer, a quantile is a patient's own value
 
 
-def _words(row: Mapping[str, Any]) -> str:
+def _words(row: Mapping[str, Any], noun: str) -> str:
     if row["median days"] is None:
-        return f"{row['kind']}: in {row['begins later']} of {row['positives']} positives it begins after the image"
+        return f"{row['kind']}: in {row['begins later']} of {row['positives']} {noun} it begins after the image"
     return (
-        f"{row['kind']}: of {row['positives']} positives it begins after the image in {row['begins later']} (median "
+        f"{row['kind']}: of {row['positives']} {noun} it begins after the image in {row['begins later']} (median "
         f"{row['median days']:g} days, {row['least days']:g} to {row['most days']:g}; {row['on its day']} on its day)"
     )

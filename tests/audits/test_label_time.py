@@ -95,6 +95,15 @@ def test_an_event_that_ended_before_the_film_is_no_fault() -> None:
     assert distance_entry(ICU, _cohort({0: 1.0}), _studies({0: 0, 1: 0})).value == 0.0
 
 
+def test_a_death_on_the_day_of_the_film_came_after_it() -> None:
+    task = replace(ICU, label=functools.partial(event_within_horizon, event="death", horizon_days=30))
+    deaths = [{"case_id": str(n), "kind": "death", "start_day": day} for n, day in ((0, 5.0), (1, 9.0))]
+    cohort = _cohort({}, events=deaths)
+    assert distance_entry(task, cohort, _studies({0: 1, 1: 1, 2: 0})).status == "pass"
+    early = [{"case_id": "0", "kind": "death", "start_day": 4.0}]
+    assert distance_entry(task, _cohort({}, events=early), _studies({0: 1, 1: 0})).value == 1.0
+
+
 def test_an_undated_flag_warns_and_tells_what_events_and_readers_know() -> None:
     task = _task(functools.partial(flag, column="icu_ever"))
     assert event_kinds(task) == ["icu_stay"]
