@@ -131,7 +131,7 @@ def test_such_labels_are_refused_before_an_image_is_decoded(
         raise AssertionError("images were decoded")
 
     monkeypatch.setattr("midrc_ml.training.losses._MOST_LEVELS", 2)
-    monkeypatch.setattr("midrc_ml.pipeline._cached", decoded)
+    monkeypatch.setattr("midrc_ml.pipeline.cached_images", decoded)
     with pytest.raises(InputError, match=r"task=mrale: the training labels go from"):
         small_run(tmp_path, "task=mrale", "tracking=none")
 
